@@ -1,0 +1,10 @@
+/** The suffix of a spec says what it runs against; CONTRIBUTING.md lists them. */
+export default {
+  testEnvironment: 'node',
+  roots: ['<rootDir>/spec', '<rootDir>/examples'],
+  testMatch: ['**/*.spec.ts'],
+  extensionsToTreatAsEsm: ['.ts'],
+  transform: { '^.+\\.ts$': ['@swc/jest', { jsc: { parser: { syntax: 'typescript' }, target: 'es2022' }, module: { type: 'es6' } }] },
+  testTimeout: 30_000,
+  maxWorkers: 2,
+};

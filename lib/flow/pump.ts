@@ -1,0 +1,54 @@
+import { Observable } from 'rxjs';
+import { type Delivery, isBlockEvent } from '../events/index.ts';
+
+export interface PumpOptions {
+  /** The next delivery is pulled only while fewer bytes than this are emitted and not yet woken. Default 8 MiB. */
+  readonly maxBytesInFlight?: number;
+}
+
+/**
+ * The one place where pull becomes push. Emits a delivery and pulls the next only while the bytes in flight allow; after a block event (DDL,
+ * TRUNCATE, syncpoint) only when that is flushed. Unsubscribing ends the iteration.
+ *
+ * The source ends the stream when it ends the iteration; an error of the source is the stream's.
+ */
+export function pump(deliveries: AsyncIterable<Delivery>, { maxBytesInFlight = 8 * 1024 * 1024 }: PumpOptions = {}): Observable<Delivery> {
+  return new Observable((subscriber) => {
+    const iterator = deliveries[Symbol.asyncIterator]();
+    let bytesInFlight = 0;
+    let wake = () => {};
+    const run = async () => {
+      for (;;) {
+        const { done, value: delivery } = await iterator.next();
+        if (done || subscriber.closed) break;
+        let held = delivery.events.some(isBlockEvent);
+        bytesInFlight += delivery.bytes;
+        if (held) {
+          delivery.ack.addPostFlush(() => {
+            held = false;
+            wake();
+          });
+        }
+        delivery.ack.addPostEnqueue(() => {
+          bytesInFlight -= delivery.bytes;
+          wake();
+        });
+        subscriber.next(delivery);
+        while ((held || bytesInFlight >= maxBytesInFlight) && !subscriber.closed) {
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+          });
+        }
+        if (subscriber.closed) break;
+      }
+      subscriber.complete();
+    };
+    run().catch((error: unknown) => subscriber.error(error));
+    return () => {
+      wake();
+      iterator.return?.().catch(() => {
+        // The iteration was abandoned; its own failure on the way out has nobody left to hear it.
+      });
+    };
+  });
+}

@@ -1,0 +1,67 @@
+/** What JSON can carry here. A u64 is a bigint: it is written as a number, digit by digit, and read back exactly. */
+export type JsonValue = string | number | bigint | boolean | null | readonly JsonValue[] | { readonly [key: string]: JsonValue | undefined };
+
+/**
+ * JSON with exact integers. `indent` is as in `JSON.stringify`; members that are undefined are left out. Strings are escaped as Go's encoder does
+ * (`<`, `>`, `&`, U+2028/9 as `\u00xx`), because the storage layout's schema files are (spec storage-sink §5.4).
+ */
+export function stringifyJson(value: JsonValue, indent = 0): string {
+  return write(value, indent === 0 ? '' : `\n`, ' '.repeat(indent));
+}
+
+function write(value: JsonValue, newline: string, indent: string): string {
+  if (typeof value === 'string') return quoteJson(value);
+  if (typeof value === 'bigint') return value.toString();
+  if (value === null || typeof value !== 'object') return JSON.stringify(value);
+  const inner = newline === '' ? '' : newline + indent;
+  const parts = Array.isArray(value)
+    ? (value as readonly JsonValue[]).map((item) => write(item, inner, indent))
+    : Object.entries(value as { readonly [key: string]: JsonValue | undefined })
+        .filter((entry): entry is [string, JsonValue] => entry[1] !== undefined)
+        .map(([key, member]) => `${quoteJson(key)}:${newline === '' ? '' : ' '}${write(member, inner, indent)}`);
+  const [open, close] = Array.isArray(value) ? '[]' : '{}';
+  return parts.length === 0 ? `${open}${close}` : `${open}${inner}${parts.join(`,${inner}`)}${newline}${close}`;
+}
+
+/** A JSON string with Go's escapes. Lone surrogates become `\ufffd`. */
+export function quoteJson(text: string): string {
+  return JSON.stringify(text.toWellFormed()).replace(/[<>&\u2028\u2029\ufffd]/g, (char) => {
+    if (char === '\ufffd' && text.includes(char)) return char;
+    return `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  });
+}
+
+/** Parses JSON; an integer beyond 2^53 becomes a bigint, every other number a number. Throws a SyntaxError that says where. */
+export function parseJson(text: string): JsonValue {
+  const reviver = (_key: string, value: unknown, context?: { source?: string }) => {
+    const source = context?.source;
+    return typeof value === 'number' && !Number.isSafeInteger(value) && source !== undefined && /^-?\d+$/.test(source) ? BigInt(source) : value;
+  };
+  if (REVIVER_HAS_SOURCE) return JSON.parse(text, reviver as (key: string, value: unknown) => unknown) as JsonValue;
+  return restore(JSON.parse(text.replace(STRING_OR_BIG_INTEGER, (match, integer?: string) => (integer === undefined ? match : `"${MARK}${integer}"`))));
+}
+
+/** Whether this engine tells a reviver the source text (Node 21 and later). */
+const REVIVER_HAS_SOURCE = (() => {
+  let seen = false;
+  JSON.parse('1', ((_key: string, value: unknown, context?: { source?: string }) => {
+    seen = context?.source === '1';
+    return value;
+  }) as (key: string, value: unknown) => unknown);
+  return seen;
+})();
+
+/** A string, skipped whole, or an integer of 16 digits or more. */
+const STRING_OR_BIG_INTEGER = /"(?:[^"\\]|\\.)*"|(-?\d{16,})(?![\d.eE])/g;
+const MARK = '\u0000bigint:';
+
+function restore(value: unknown): JsonValue {
+  if (typeof value === 'string' && value.startsWith(MARK)) {
+    const integer = BigInt(value.slice(MARK.length));
+    const number = Number(integer);
+    return Number.isSafeInteger(number) ? number : integer;
+  }
+  if (Array.isArray(value)) return value.map(restore);
+  if (value === null || typeof value !== 'object') return value as JsonValue;
+  return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, restore(member)]));
+}

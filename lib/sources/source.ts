@@ -1,0 +1,56 @@
+import type { Delivery } from '../events/index.ts';
+import type { JsonValue } from '../formats/json.ts';
+import type { Clock, Logger, Metrics, PlainOptions } from '../flow/index.ts';
+
+/** A port: where changes come from. A value in a definition; nothing connects until `open`. */
+export interface Source {
+  readonly name: string;
+  /** Plain options for `describe`, without secrets. */
+  readonly options: PlainOptions;
+  open(context: SourceContext): Promise<OpenSource>;
+}
+
+/** What the source remembers between runs, and how it reaches the rest of the run. */
+export interface SourceContext {
+  readonly pipeline: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** Everything up to this commitTs is durable at the target; null before the first checkpoint. */
+  readonly checkpointTs: bigint | null;
+  /** What `saveState` last stored; null at the first start. */
+  readonly state: JsonValue | null;
+  /** What the target remembers of the source that wrote there; null for a new target. */
+  readonly targetIdentity: JsonValue | null;
+  /** Stores what the source must remember: when the promise resolves it is durable. */
+  saveState(state: JsonValue): Promise<void>;
+  /** Aborted to stop gracefully: `deliveries` then ends, at once, at whatever boundary it has reached. */
+  readonly signal: AbortSignal;
+}
+
+export interface OpenSource {
+  /** Identifies the database and the stream (no secrets); the target remembers it, so that another one is not mixed in. */
+  readonly identity: JsonValue;
+  /**
+   * Deliveries, pulled one by one. Within one dispatcher positions ascend strictly, over reconnections too; a block event comes in a delivery of its
+   * own; resolved marks never go back and rest on transaction boundaries (I2). Iterated once.
+   */
+  readonly deliveries: AsyncIterable<Delivery>;
+  /** Everything up to this commitTs is durable and the checkpoint stored: the source may forget it. Sent on with its next status. */
+  confirm(checkpointTs: bigint): void;
+  /** The commitTs that the source had reached when it was opened: once the checkpoint is there, the run has caught up. */
+  readonly headTs: bigint;
+  /** For the status display: what the source knows beside the stream. */
+  status(): SourceStatus;
+  /** Sends what was confirmed, ends the connections. Idempotent. */
+  close(): Promise<void>;
+}
+
+export interface SourceStatus {
+  /** `snapshot`, `streaming`, `reconnecting` or `closed`. */
+  readonly phase: 'snapshot' | 'streaming' | 'reconnecting' | 'closed';
+  /** The source's newest position that it has told us of. */
+  readonly sourceTs: bigint;
+  /** Rows emitted by table name since the start. */
+  readonly tables: ReadonlyMap<string, { readonly snapshotRows: number; readonly snapshotDone: boolean; readonly stopped: boolean }>;
+}
