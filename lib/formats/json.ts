@@ -23,12 +23,9 @@ function write(value: JsonValue, newline: string, indent: string): string {
   return parts.length === 0 ? `${open}${close}` : `${open}${inner}${parts.join(`,${inner}`)}${newline}${close}`;
 }
 
-/** A JSON string with Go's escapes. Lone surrogates become `\ufffd`. */
+/** A JSON string with Go's escapes. Lone surrogates become U+FFFD. */
 export function quoteJson(text: string): string {
-  return JSON.stringify(text.toWellFormed()).replace(/[<>&\u2028\u2029\ufffd]/g, (char) => {
-    if (char === '\ufffd' && text.includes(char)) return char;
-    return `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`;
-  });
+  return JSON.stringify(text.toWellFormed()).replace(/[<>&\u2028\u2029]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
 /** Parses JSON; an integer beyond 2^53 becomes a bigint, every other number a number. Throws a SyntaxError that says where. */
@@ -38,7 +35,7 @@ export function parseJson(text: string): JsonValue {
     return typeof value === 'number' && !Number.isSafeInteger(value) && source !== undefined && /^-?\d+$/.test(source) ? BigInt(source) : value;
   };
   if (REVIVER_HAS_SOURCE) return JSON.parse(text, reviver as (key: string, value: unknown) => unknown) as JsonValue;
-  return restore(JSON.parse(text.replace(STRING_OR_BIG_INTEGER, (match, integer?: string) => (integer === undefined ? match : `"${MARK}${integer}"`))));
+  return restore(JSON.parse(text.replace(STRING_OR_BIG_INTEGER, (match, integer?: string) => (integer === undefined ? match : `"${ESCAPED_MARK}${integer}"`))));
 }
 
 /** Whether this engine tells a reviver the source text (Node 21 and later). */
@@ -54,6 +51,7 @@ const REVIVER_HAS_SOURCE = (() => {
 /** A string, skipped whole, or an integer of 16 digits or more. */
 const STRING_OR_BIG_INTEGER = /"(?:[^"\\]|\\.)*"|(-?\d{16,})(?![\d.eE])/g;
 const MARK = '\u0000bigint:';
+const ESCAPED_MARK = '\\u0000bigint:';
 
 function restore(value: unknown): JsonValue {
   if (typeof value === 'string' && value.startsWith(MARK)) {
