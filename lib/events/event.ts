@@ -171,3 +171,14 @@ export function drainMarker(dispatcher: DispatcherId): DrainMarker {
 export function withRows(event: DmlEvent, rows: RowBlock): DmlEvent {
   return rows === event.rows ? event : { ...event, rows, ack: new TwoStageAck() };
 }
+
+/** The table version that an event belongs to. */
+export function tableOf(event: DataEvent): Table {
+  return event.type === 'dml' ? event.rows.table : event.table;
+}
+
+/** `event` as one of another table version (routed, projected); its rows are not touched. */
+export function withTable(event: DataEvent, table: Table): DataEvent {
+  if (table === tableOf(event)) return event;
+  return event.type === 'dml' ? withRows(event, event.rows.withTable(table)) : { ...event, table, ack: new TwoStageAck() };
+}

@@ -6,5 +6,7 @@ export * from './event.ts';
 export * from './position.ts';
 export * from './row.ts';
 export * from './row-block.ts';
+export * from './row-block-writer.ts';
 export * from './table.ts';
+export * from './table-pattern.ts';
 export * from './wire.ts';

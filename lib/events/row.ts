@@ -109,6 +109,11 @@ export class Row<Shape extends object = RowShape> {
     return this.#changes;
   }
 
+  /** @internal Whether this row is `other`, perhaps with other values: the same image under the same cursor. */
+  isOfImage(other: Row<Shape>): boolean {
+    return this.#cursor === other.#cursor && this.#image === other.#image;
+  }
+
   #indexOf(column: string): number {
     const index = columnIndex(this.table, column);
     if (index < 0) {

@@ -36,3 +36,6 @@ export function clockOf(scheduler: SchedulerLike): Clock {
 
 /** The one clock that is real: wall time and Node's timers. */
 export const systemClock: Clock = clockOf(asyncScheduler);
+
+/** The one source of randomness that is real: numbers in [0, 1). Whatever uses it takes it as an option, so that tests can pass their own. */
+export const systemRandom: () => number = Math.random;

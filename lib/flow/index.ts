@@ -1,3 +1,4 @@
+export * from './bound.ts';
 export * from './clock.ts';
 export * from './context.ts';
 export * from './gauge.ts';
@@ -5,3 +6,4 @@ export * from './metrics.ts';
 export * from './operator.ts';
 export * from './progress.ts';
 export * from './pump.ts';
+export * from './ring.ts';

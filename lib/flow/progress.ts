@@ -50,26 +50,27 @@ export class Progress {
    * behind its second. The delivery's own ack follows: enqueued when every event is, flushed when every event is, at once when none
    * arrived.
    */
-  register(delivery: Delivery): void {
+  register({ events, ack }: Delivery): void {
+    // The hooks below hold the delivery's ack alone: rows are let go as soon as they are encoded.
     let unqueued = 0;
     let unflushed = 0;
     let resolved: ResolvedEvent | null = null;
-    for (const event of delivery.events) {
+    for (const event of events) {
       if (event.type === 'resolved') resolved = event;
       if (!isAckedEvent(event)) continue;
       unqueued++;
       unflushed++;
       const remove = this.#add(event);
       event.ack.addPostEnqueue(() => {
-        if (--unqueued === 0) delivery.ack.postEnqueue();
+        if (--unqueued === 0) ack.postEnqueue();
       });
       event.ack.addPostFlushFront(() => {
         if (!remove()) return;
-        if (--unflushed === 0) delivery.ack.postFlush();
+        if (--unflushed === 0) ack.postFlush();
       });
     }
     if (resolved !== null) this.#resolve(resolved);
-    if (unflushed === 0) delivery.ack.postFlush();
+    if (unflushed === 0) ack.postFlush();
   }
 
   #add(event: AckedEvent): () => boolean {

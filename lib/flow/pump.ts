@@ -21,8 +21,10 @@ export function pump(deliveries: AsyncIterable<Delivery>, { maxBytesInFlight = 8
       for (;;) {
         const { done, value: delivery } = await iterator.next();
         if (done || subscriber.closed) break;
+        // The hooks hold the ack and a number, not the delivery: its rows are let go as soon as the sink has encoded them.
+        const { bytes } = delivery;
         let held = delivery.events.some(isBlockEvent);
-        bytesInFlight += delivery.bytes;
+        bytesInFlight += bytes;
         if (held) {
           delivery.ack.addPostFlush(() => {
             held = false;
@@ -30,7 +32,7 @@ export function pump(deliveries: AsyncIterable<Delivery>, { maxBytesInFlight = 8
           });
         }
         delivery.ack.addPostEnqueue(() => {
-          bytesInFlight -= delivery.bytes;
+          bytesInFlight -= bytes;
           wake();
         });
         subscriber.next(delivery);

@@ -1,0 +1,52 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+const CLI = fileURLToPath(new URL('../../bin/millrace.ts', import.meta.url));
+
+export interface CliResult {
+  /** Null when it was killed. */
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** The command line in a process of its own, as a user runs it. */
+export function startCli(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+): { readonly child: ChildProcess; readonly result: Promise<CliResult> } {
+  const child = spawn(process.execPath, ['--import', 'tsx', '--no-warnings', CLI, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, NODE_OPTIONS: '', ...env },
+  });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.on('data', (chunk: Buffer) => {
+    stdout += chunk.toString();
+  });
+  child.stderr.on('data', (chunk: Buffer) => {
+    stderr += chunk.toString();
+  });
+  const result = new Promise<CliResult>((resolve) => child.once('close', (code) => resolve({ code, stdout, stderr })));
+  return { child, result };
+}
+
+export function cli(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<CliResult> {
+  return startCli(args, env).result;
+}
+
+/** The verdicts that `verify` printed, by table. */
+export function verdictsOf(stdout: string): Record<string, string> {
+  const lines = stdout.split('\n').filter((line) => line.includes('\t'));
+  return Object.fromEntries(
+    lines.map((line) => {
+      const [table, verdict, source, rebuilt, difference] = line.split('\t');
+      return [
+        table,
+        verdict === 'identical' && source === rebuilt
+          ? 'identical'
+          : `${verdict}: ${source} in the source, ${rebuilt} rebuilt: ${difference}`,
+      ];
+    }),
+  );
+}
