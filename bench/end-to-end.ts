@@ -49,32 +49,19 @@ async function drain(rowsPerTransaction: number, transactions: number): Promise<
       if (result.rows !== expected) throw new Error(`drained ${result.rows} rows instead of ${expected}`);
       return result;
     };
-    const runs = await alternate(ROUNDS, {
+    const variants: Record<string, (round: number) => Promise<Run>> = {
       'Millrace → canal-json files': (round) => checked(millrace(round, 'canal-json')),
       'pg-logical-replication + JSON.stringify + append': (round) =>
         checked(runChild('./child-library.ts', [postgres.url, `lib_${round}`, join(dir, `lib_${round}.json`), lsn, String(expected)])),
-      ...(recvlogical && {
-        'pg_recvlogical to a file': (round: number) => {
-          const { port } = postgres;
-          const options = [
-            '-h',
-            '127.0.0.1',
-            '-p',
-            String(port),
-            '-U',
-            'postgres',
-            '-d',
-            'postgres',
-            '-S',
-            `recv_${round}`,
-            '--start',
-            '--no-loop',
-          ];
-          const plugin = ['-o', 'proto_version=1', '-o', 'publication_names=bench', '--endpos', lsn, '-f', join(dir, `recv_${round}`)];
-          return runProgram('pg_recvlogical', [...options, ...plugin], { PGPASSWORD: new URL(postgres.url).password }, expected);
-        },
-      }),
-    });
+    };
+    if (recvlogical) {
+      variants['pg_recvlogical to a file'] = (round) => {
+        const options = ['-h', '127.0.0.1', '-p', String(postgres.port), '-U', 'postgres', '-d', 'postgres', '-S', `recv_${round}`, '--start', '--no-loop'];
+        const plugin = ['-o', 'proto_version=1', '-o', 'publication_names=bench', '--endpos', lsn, '-f', join(dir, `recv_${round}`)];
+        return runProgram('pg_recvlogical', [...options, ...plugin], { PGPASSWORD: new URL(postgres.url).password }, expected);
+      };
+    }
+    const runs = await alternate(ROUNDS, variants);
     const summaries = Object.fromEntries(Object.entries(runs).map(([name, list]) => [name, summarize(list)]));
     const title = `(b) Draining a slot, ${rowsPerTransaction.toLocaleString('en')} row${rowsPerTransaction === 1 ? '' : 's'} a transaction, ${expected.toLocaleString('en')} rows`;
     return table(title, summaries);

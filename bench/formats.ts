@@ -1,0 +1,258 @@
+import {
+  ByteWriter,
+  defineTable,
+  dispatcherOfTable,
+  OP_DELETE,
+  OP_INSERT,
+  OP_UPDATE,
+  type RowBlock,
+  RowBlockBuilder,
+  type Table,
+  writeTuple,
+} from '../lib/events/index.ts';
+import { canalJson } from '../lib/formats/canal-json.ts';
+import { csv } from '../lib/formats/csv.ts';
+import type { RowEncoder } from '../lib/formats/encoder.ts';
+import { MessageKind, PgoutputReader } from '../lib/formats/pgoutput/index.ts';
+import { median } from './stats.ts';
+
+const ROUNDS = 5;
+const ROWS = 100_000;
+const ROWS_PER_TRANSACTION = 100;
+const ROWS_PER_BLOCK = 2000;
+const COMMIT_TIME_US = 1_700_000_000_000_000n;
+/** pgoutput's clock starts in 2000. */
+const POSTGRES_EPOCH_US = 946_684_800_000_000n;
+const NOW_MS = 1_700_000_000_123;
+
+const TABLE = defineTable({
+  dispatcher: dispatcherOfTable('bench', 16384),
+  sourceSchema: 'public',
+  sourceName: 'bench',
+  schema: 'public',
+  name: 'bench',
+  tableId: 16384,
+  version: 1n,
+  replicaIdentity: 'default',
+  columns: [
+    ['id', 'int8', -1],
+    ['customer', 'text', -1],
+    ['amount', 'numeric', ((12 << 16) | 2) + 4],
+    ['status', 'varchar', 20],
+    ['created', 'timestamptz', -1],
+    ['note', 'text', -1],
+  ].map(([name, type, typeModifier], index) => ({
+    name: name as string,
+    wireIndex: index,
+    columnId: index + 1,
+    type: type as string,
+    typeModifier: typeModifier as number,
+    nullable: index > 0,
+    isPrimaryKey: index === 0,
+    isIdentity: index === 0,
+    defaultText: null,
+  })),
+});
+
+export interface FormatResult {
+  readonly name: string;
+  readonly usPerRow: number;
+  /** How many times as long the naive path takes; null for a naive path itself. */
+  readonly ratio: number | null;
+}
+
+/**
+ * (a): pgoutput messages to canal-json and to csv, by Millrace's reader and encoders and by the naive paths: each row decoded into an object, then
+ * `JSON.stringify` of canal-json's shape, or fields joined. Half inserts, half updates. Medians of five alternating rounds, after one to warm up.
+ */
+export function measureFormats(): FormatResult[] {
+  const messages = makeMessages();
+  const variants: Readonly<Record<string, () => number>> = {
+    'canal-json': () => runMillrace(messages, canalJson({ now: () => NOW_MS })),
+    'canal-json, naive': () => runNaive(messages, naiveCanalJson),
+    csv: () => runMillrace(messages, csv()),
+    'csv, naive': () => runNaive(messages, naiveCsv),
+  };
+  checkEqual(messages);
+  const times = new Map<string, number[]>(Object.keys(variants).map((name) => [name, []]));
+  for (let round = 0; round <= ROUNDS; round++) {
+    for (const [name, run] of Object.entries(variants)) {
+      const start = process.hrtime.bigint();
+      run();
+      const us = Number(process.hrtime.bigint() - start) / 1000;
+      if (round > 0) times.get(name)!.push(us / ROWS);
+    }
+  }
+  const medians = new Map([...times].map(([name, values]) => [name, median(values)]));
+  return [...medians].map(([name, usPerRow]) => {
+    const naive = medians.get(`${name}, naive`);
+    return { name, usPerRow, ratio: naive === undefined ? null : naive / usPerRow };
+  });
+}
+
+/** The results as a Markdown table. */
+export function formatsReport(): string {
+  const lines = measureFormats().map(({ name, usPerRow, ratio }) => {
+    const target = name === 'csv' ? 5 : 8;
+    const verdict = ratio === null ? '' : `${ratio.toFixed(1)}× (asked: ≥ ${target}×)`;
+    return `| ${name} | ${usPerRow.toFixed(2)} | ${Math.round(1e6 / usPerRow).toLocaleString('en')} | ${verdict} |`;
+  });
+  return ['### pgoutput bytes to rows of a format', '', '| variant | µs/row | rows/s | of the naive path |', '|---|--:|--:|--:|', ...lines, ''].join('\n');
+}
+
+/** A replication stream in one buffer, with where each message begins; the last entry is the end. */
+interface Messages {
+  readonly bytes: Buffer;
+  readonly starts: Int32Array;
+}
+
+function makeMessages(): Messages {
+  const writer = new ByteWriter(ROWS * 200);
+  const starts: number[] = [];
+  for (let row = 0; row < ROWS; row++) {
+    if (row % ROWS_PER_TRANSACTION === 0) {
+      starts.push(writer.length);
+      const begin = Buffer.alloc(21);
+      begin[0] = MessageKind.begin;
+      begin.writeBigUInt64BE(0x1_6b37_4d48n + BigInt(row), 1);
+      begin.writeBigInt64BE(COMMIT_TIME_US + BigInt(row) * 1000n - POSTGRES_EPOCH_US, 9);
+      writer.writeBytes(begin);
+    }
+    starts.push(writer.length);
+    writer.writeByte(row % 2 === 0 ? MessageKind.insert : MessageKind.update);
+    writer.writeBytes(Buffer.from([0, 0, 0x40, 0, 0x4e]));
+    writeTuple(writer, [
+      String(row),
+      `customer ${row % 1000}`,
+      (row % 100_000) / 100 === 0 ? '0.00' : ((row % 100_000) / 100).toFixed(2),
+      row % 3 === 0 ? 'paid' : 'shipped',
+      `2026-03-${String((row % 28) + 1).padStart(2, '0')} 12:34:56.${String(row % 1_000_000).padStart(6, '0')}+00`,
+      row % 10 === 0 ? null : `a note of ordinary length for row ${row}, with "quotes"`,
+    ]);
+  }
+  starts.push(writer.length);
+  return { bytes: writer.take(), starts: Int32Array.from(starts) };
+}
+
+/** As the source assembles blocks: messages are checked and pointed at, then a block is encoded. */
+function runMillrace({ bytes, starts }: Messages, encoder: RowEncoder, sink?: (text: string) => void): number {
+  const reader = new PgoutputReader();
+  const builder = new RowBlockBuilder(ROWS_PER_BLOCK);
+  const out = new ByteWriter(1 << 20);
+  let ordinal = 0;
+  let written = 0;
+  const flush = () => {
+    const block: RowBlock = builder.build(TABLE, bytes);
+    encoder.encode(block, out);
+    const body = out.take();
+    written += body.length;
+    sink?.(body.toString());
+  };
+  for (let i = 0; i + 1 < starts.length; i++) {
+    const kind = reader.read(bytes, starts[i]!, starts[i + 1]!);
+    if (kind === MessageKind.begin) {
+      builder.beginTransaction(reader.finalLsn, reader.commitTimeUs);
+      ordinal = 0;
+      continue;
+    }
+    builder.append(reader.op, reader.rowAt, ordinal++);
+    if (builder.rowCount === ROWS_PER_BLOCK) flush();
+  }
+  if (builder.rowCount > 0) flush();
+  return written;
+}
+
+interface NaiveRow {
+  readonly op: number;
+  readonly commitTs: bigint;
+  readonly commitMs: number;
+  readonly values: Record<string, string | null>;
+}
+
+type NaiveFormat = (row: NaiveRow, table: Table) => string;
+
+function runNaive({ bytes, starts }: Messages, format: NaiveFormat, sink?: (text: string) => void): number {
+  let commitTs = 0n;
+  let commitMs = 0;
+  let written = 0;
+  let rows: string[] = [];
+  const flush = () => {
+    const body = Buffer.from(rows.join(''));
+    written += body.length;
+    sink?.(body.toString());
+    rows = [];
+  };
+  for (let i = 0; i + 1 < starts.length; i++) {
+    const message = bytes.subarray(starts[i]!, starts[i + 1]!);
+    if (message[0] === MessageKind.begin) {
+      commitTs = message.readBigUInt64BE(1);
+      commitMs = Number((message.readBigInt64BE(9) + POSTGRES_EPOCH_US) / 1000n);
+      continue;
+    }
+    const values: Record<string, string | null> = {};
+    let at = 8;
+    for (const { name } of TABLE.columns) {
+      if (message[at++] !== 0x74) {
+        values[name] = null;
+        continue;
+      }
+      const length = message.readUInt32BE(at);
+      values[name] = message.toString('utf8', at + 4, at + 4 + length);
+      at += 4 + length;
+    }
+    rows.push(format({ op: message[0]!, commitTs, commitMs, values }, TABLE));
+    if (rows.length === ROWS_PER_BLOCK) flush();
+  }
+  if (rows.length > 0) flush();
+  return written;
+}
+
+const SQL_TYPE = { id: -5, customer: 2005, amount: 3, status: 12, created: 93, note: 2005 };
+const MYSQL_TYPE = { id: 'bigint', customer: 'longtext', amount: 'decimal', status: 'varchar', created: 'timestamp', note: 'longtext' };
+const OP_NAMES: Readonly<Record<number, string>> = { [OP_INSERT]: 'INSERT', [OP_UPDATE]: 'UPDATE', [OP_DELETE]: 'DELETE' };
+
+function naiveCanalJson({ op, commitTs, commitMs, values }: NaiveRow, table: Table): string {
+  return `${JSON.stringify({
+    id: 0,
+    database: table.schema,
+    table: table.name,
+    pkNames: ['id'],
+    isDdl: false,
+    type: OP_NAMES[op],
+    es: commitMs,
+    ts: NOW_MS,
+    sql: '',
+    sqlType: SQL_TYPE,
+    mysqlType: MYSQL_TYPE,
+    old: op === OP_INSERT ? null : [{}],
+    data: [values],
+    _tidb: { commitTs: Number(commitTs) },
+  })}\r\n`;
+}
+
+function naiveCsv({ op, commitTs, values }: NaiveRow, table: Table): string {
+  const fields = [quoted(String.fromCharCode(op)), quoted(table.name), quoted(table.schema), String(commitTs)];
+  for (const { name, type } of table.columns) {
+    const value = values[name]!;
+    fields.push(value === null ? '\\N' : type === 'int8' ? value : quoted(value));
+  }
+  return `${fields.join(',')}\r\n`;
+}
+
+function quoted(text: string): string {
+  return `"${text.replaceAll('"', '""')}"`;
+}
+
+/** Both paths must write the same, else the comparison says nothing. */
+function checkEqual(messages: Messages): void {
+  for (const [encoder, naive] of [
+    [canalJson({ now: () => NOW_MS }), naiveCanalJson],
+    [csv(), naiveCsv],
+  ] as const) {
+    const ours: string[] = [];
+    const theirs: string[] = [];
+    runMillrace(messages, encoder, (text) => ours.push(text));
+    runNaive(messages, naive, (text) => theirs.push(text));
+    if (ours.join('') !== theirs.join('')) throw new Error(`${encoder.extension}: Millrace and the naive path write different bytes`);
+  }
+}
