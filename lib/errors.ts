@@ -21,6 +21,10 @@ export const ERRORS = {
     message: 'table {table} has no column {column}; it has {columns}',
     remedy: 'Correct the column name; names are exact, case included.',
   },
+  MR_ROUTE_CONFLICT: {
+    message: 'tables {tables} are both routed to {target}',
+    remedy: 'Give each table a target name of its own; a rule may build it from the names of the source schema and table',
+  },
   MR_COUNTER_OVERFLOW: {
     message: '{counter} would exceed {bound}',
     remedy: 'Report this: a bound of the event model was met.',
@@ -59,23 +63,23 @@ export const ERRORS = {
   },
   MR_CSV_UNCHANGED_TOAST: {
     message: 'csv cannot write column {column} of table {table} at position {position}: its TOASTed value did not change and the source left it out',
-    remedy: 'Run ALTER TABLE {table} REPLICA IDENTITY FULL, or use the canal-json protocol',
+    remedy: 'Run ALTER TABLE {table} REPLICA IDENTITY FULL, or use the canal-json protocol.',
   },
   MR_ROW_MALFORMED: {
     message: '{format} row {row} is malformed: {reason}',
-    remedy: 'The file was cut or changed, or the reader was given other format options than the writer had',
+    remedy: 'The file was cut or changed, or the reader was given other format options than the writer had.',
   },
   MR_STORAGE_FILE_MALFORMED: {
     message: '{path} is malformed: {reason}',
-    remedy: 'Restore the file, or capture into an empty target',
+    remedy: 'Restore the file, or capture into an empty target.',
   },
   MR_STORAGE_INVALID_FILE_NAME: {
     message: 'filename in storage sink is invalid: "{name}"',
-    remedy: 'Only Millrace may write below the target',
+    remedy: 'Only Millrace may write below the target.',
   },
   MR_STORAGE_INVALID_PATH: {
     message: 'cannot match {kind} path pattern for "{path}"',
-    remedy: 'Only Millrace may write below the target; check that the reader has the date-separator of the writer',
+    remedy: 'Only Millrace may write below the target; check that the reader has the date-separator of the writer.',
   },
   MR_UNKNOWN_OPTION: {
     message: 'unknown option {option} of {owner}',
@@ -109,10 +113,6 @@ export const ERRORS = {
     message: 'cannot write {path} of table {table}, position {position}: {reason}',
     remedy: 'Remove the cause and start again; the run resumes from its checkpoint and nothing is lost.',
   },
-  MR_UNSUPPORTED_EVENT: {
-    message: 'sink {sink} cannot write a {event} event',
-    remedy: 'Take such events off with a stage.',
-  },
   MR_UNKNOWN_TABLE: {
     message: 'target {uri} has no table {table} up to checkpoint {checkpoint}',
     remedy: 'It has: {tables}.',
@@ -120,6 +120,190 @@ export const ERRORS = {
   MR_STOPPED: {
     message: 'pipeline {pipeline} was stopped',
     remedy: 'Start it again; it resumes from its checkpoint.',
+  },
+  MR_INVALID_URI: {
+    message: 'storage URI {uri} is not usable: {reason}',
+    remedy: 'Give file:///absolute/dir, s3://bucket/prefix, memory://name or noop://.',
+  },
+  MR_STORE_UNWRITABLE: {
+    message: 'cannot write to {path}: {reason}',
+    remedy: 'Give the process the right to write there, or name another target; the run resumes from its checkpoint and nothing is lost.',
+  },
+  MR_STORE_FULL: {
+    message: 'no room left at {path}: {reason}',
+    remedy: 'Make room (disk, quota or file size limit) and start again; the run resumes from its checkpoint and nothing is lost.',
+  },
+  MR_STORE_NOT_FOUND: {
+    message: 'there is nothing at {uri}',
+    remedy: 'Correct the URI: it names the folder that capture wrote to.',
+  },
+  MR_STORE_INVALID_KEY: {
+    message: 'object key {key} is refused: {reason}',
+    remedy: 'Report this: names are escaped before they become keys.',
+  },
+  MR_STORE_FAILED: {
+    message: '{operation} of {key} at {uri} failed: {reason}',
+    remedy: 'Remove the cause and start again; the run resumes from its checkpoint and nothing is lost.',
+  },
+  MR_STORE_DENIED: {
+    message: '{operation} of {key} at {uri} was denied (HTTP status {status}): {reason}',
+    remedy: "Give the credentials of the SDK's chain (AWS_ACCESS_KEY_ID, profile, role) the rights to list, get, put and delete below that prefix.",
+  },
+  MR_STORE_NO_BUCKET: {
+    message: 'there is no bucket {bucket} for {uri}',
+    remedy: 'Create the bucket, or correct its name, the region or the endpoint.',
+  },
+  MR_STORE_UNAVAILABLE: {
+    message: '{operation} of {key} at {uri} failed {attempts} times, last (HTTP status {status}): {reason}',
+    remedy: 'See that the endpoint is right and answers, then start again; the run resumes from its checkpoint and nothing is lost.',
+  },
+  MR_STORE_NOT_CONDITIONAL: {
+    message: 'the store at {uri} does not honour If-None-Match, so it cannot promise that two writers never overwrite each other',
+    remedy: 'Use a store that does, or add ?conditional-writes=false to the URI and let only one process write there.',
+  },
+  MR_CHECKPOINT_CORRUPT: {
+    message: 'checkpoint file {path} cannot be used: {reason}',
+    remedy: 'Restore the file from a backup; or move the state folder away, remove slot and publication (teardown) and start into a new target with a new snapshot.',
+  },
+  MR_CHECKPOINT_UNWRITABLE: {
+    message: 'the state in {path} cannot be read or written: {reason}',
+    remedy: 'Make it a folder that the process may write to, with room left, or name another one (--state).',
+  },
+  MR_STATE_LOCKED: {
+    message: 'the state in {path} is in use by process {pid} on host {host}',
+    remedy: 'Stop that process first, or use another state folder. If it is gone for good (another host or container), delete {lock}.',
+  },
+  MR_SERVER_ERROR: {
+    message: 'PostgreSQL answered with an error ({sqlState}): {reason}',
+    remedy: "Look the state up in PostgreSQL's list of error codes; the server's log says more.",
+  },
+  MR_SOURCE_UNREACHABLE: {
+    message: 'no connection to PostgreSQL at {address}: {reason}',
+    remedy: 'Check host and port of the URL, that the server runs, and that it may be reached from here.',
+  },
+  MR_CONNECTION_LOST: {
+    message: 'the connection to PostgreSQL was lost: {reason}',
+    remedy: 'The stream connects again by itself; elsewhere start again, and the run resumes from its checkpoint.',
+  },
+  MR_WIRE_MALFORMED: {
+    message: 'the server sent what its protocol does not know: {reason}',
+    remedy: 'Check what stands between Millrace and the server, and report the server version.',
+  },
+  MR_SLOT_GONE: {
+    message: 'the replication slot {slot} does not exist',
+    remedy: 'Its changes since the checkpoint are lost. Start with a new target and state (the tables are then copied anew), or restore the slot.',
+  },
+  MR_SLOT_INVALIDATED: {
+    message: 'the server has invalidated the replication slot {slot}: {reason}',
+    remedy: 'Its changes since the checkpoint are lost. Drop the slot (millrace teardown) and start with a new target and state; raise max_slot_wal_keep_size.',
+  },
+  MR_SLOT_ACTIVE: {
+    message: 'the replication slot {slot} is in use by process {pid} of the server',
+    remedy: 'Stop whoever reads it, or end that process (pg_terminate_backend), or use another slot.',
+  },
+  MR_SLOT_ADVANCED: {
+    message: 'the replication slot {slot} stands at {confirmed}, beyond the checkpoint {checkpoint}: the changes between are gone',
+    remedy: 'Somebody else has read or advanced it. Use a slot of its own for each pipeline, drop this one and start with a new target and state.',
+  },
+  MR_PUBLICATION_GAP: {
+    message: 'the publication {publication} has changed behind our back: {reason}',
+    remedy: 'Rows between may be missing. Drop the slot (millrace teardown) and start with a new target and state, or take the tables again (--resnapshot).',
+  },
+  MR_STREAM_BROKEN: {
+    message: 'the replication stream does not make sense at {position}: {reason}',
+    remedy: 'The run resumes from its checkpoint; if it happens again, report it with the server version.',
+  },
+  MR_SOURCE_LOGIN_REFUSED: {
+    message: 'PostgreSQL at {address} refuses the login of {user}: {reason}',
+    remedy: 'Check user and password of the URL, and pg_hba.conf on the server.',
+  },
+  MR_SOURCE_DATABASE_MISSING: {
+    message: 'PostgreSQL at {address} has no database {database}',
+    remedy: 'Correct the database in the URL.',
+  },
+  MR_SOURCE_FULL: {
+    message: 'PostgreSQL at {address} takes no further connection: {reason}',
+    remedy: 'Raise max_connections or max_wal_senders, or end connections that are not needed.',
+  },
+  MR_NO_REPLICATION_RIGHT: {
+    message: 'role {user} may not replicate: {reason}',
+    remedy: 'Run ALTER ROLE {user} REPLICATION as a superuser (managed services grant a role instead, such as rds_replication).',
+  },
+  MR_SOURCE_PERMISSION: {
+    message: 'role {user} may not {what}: {reason}',
+    remedy: 'Grant it, or let a superuser create the publication beforehand and grant SELECT on its tables.',
+  },
+  MR_SOURCE_VERSION: {
+    message: 'the server is PostgreSQL {version}',
+    remedy: 'PostgreSQL 14 or later is needed.',
+  },
+  MR_SOURCE_IS_STANDBY: {
+    message: 'the server at {address} is a standby',
+    remedy: 'Connect to the primary.',
+  },
+  MR_WAL_LEVEL: {
+    message: 'wal_level is {walLevel}',
+    remedy: 'Run ALTER SYSTEM SET wal_level = logical and restart the server.',
+  },
+  MR_TOO_FEW_SLOTS: {
+    message: 'the server has {free} of {max} replication slots free; {needed} are needed (a snapshot uses one for a while)',
+    remedy: 'Raise max_replication_slots and restart the server, or drop slots that nobody reads.',
+  },
+  MR_TOO_FEW_SENDERS: {
+    message: 'the server has {free} of {max} WAL senders free; {needed} are needed (a snapshot uses one for a while)',
+    remedy: 'Raise max_wal_senders and restart the server, or end readers that are not needed.',
+  },
+  MR_NO_TABLES: {
+    message: 'no table of database {database} matches {patterns}',
+    remedy: 'Correct the patterns (schema.table, case-sensitive), or create the tables first. Temporary and unlogged tables cannot be captured.',
+  },
+  MR_NO_REPLICA_IDENTITY: {
+    message: 'tables without a usable replica identity: {tables}. In a publication, UPDATE and DELETE on them fail in the application',
+    remedy: '{advice}',
+  },
+  MR_PUBLICATION_LACKS_TABLE: {
+    message: 'publication {publication} exists and does not hold {tables}',
+    remedy: 'Run ALTER PUBLICATION "{publication}" ADD TABLE for them, or leave them out of the tables option.',
+  },
+  MR_SOURCE_CHANGED: {
+    message: 'the source is another one than this state was made with: {what} was {was} and is {is}',
+    remedy: 'Connect to the source that the state belongs to, or start with a new target, state and slot.',
+  },
+  MR_STATE_MISSING: {
+    message: '{what} exists, but there is no state of it here',
+    remedy: 'Give the state folder that belongs to it, or remove it (millrace teardown) and start with a new target.',
+  },
+  MR_TARGET_MISSING: {
+    message: 'the state says that changes up to {checkpoint} are written, but the target is empty',
+    remedy: 'Give the target that belongs to the state, or start anew: remove the slot (millrace teardown) and the state.',
+  },
+  MR_STATE_MALFORMED: {
+    message: 'the state of the source cannot be used: {reason}',
+    remedy: 'Use the version of Millrace that wrote it, or start anew: remove the slot (millrace teardown) and use a new state and target.',
+  },
+  MR_SLOT_FOREIGN: {
+    message: 'the replication slot {slot} is of another {what}: {is} instead of {wanted}',
+    remedy: 'Use another slot name.',
+  },
+  MR_TABLE_REWRITTEN: {
+    message: 'table {table} is stopped, because its rows may have changed without row events: {reason}',
+    remedy: 'Take it again with --resnapshot {table}; the other tables go on.',
+  },
+  MR_SNAPSHOT_UNSTABLE: {
+    message: 'the snapshot of {tables} was begun {attempts} times, and each time their definition changed meanwhile',
+    remedy: 'Start again when no schema change is running.',
+  },
+  MR_MODULE_NOT_LOADED: {
+    message: '{file} could not be loaded: {reason}',
+    remedy: 'Give a JavaScript module, or install tsx beside it for TypeScript.',
+  },
+  MR_NO_DEFINITION: {
+    message: '{file} exports no pipeline definition',
+    remedy: 'Export what definePipeline returns, under any name.',
+  },
+  MR_TARGET_LAGS: {
+    message: 'the checkpoint of {uri} is {checkpoint} and did not reach {needed} in {wait}',
+    remedy: 'See whether the capture runs and keeps up, or wait longer (--wait).',
   },
 } as const satisfies Record<string, { message: string; remedy: string }>;
 
@@ -149,7 +333,8 @@ export function isMillraceError(error: unknown, code?: ErrorCode): error is Mill
 
 /** What went wrong, for a message: an error's own message, anything else as text. */
 export function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  // Not by class: an error of another realm (Node's own, under a test runner) is no instance of this one's.
+  return typeof error === 'object' && error !== null && 'message' in error ? String(error.message) : String(error);
 }
 
 function fill(template: string, details: ErrorDetails): string {

@@ -1,10 +1,13 @@
-/** A growing buffer. Encoders write at `buffer[length]` after `ensure`; nobody keeps `buffer` across an `ensure`. */
+/** A growing buffer. Encoders write at `buffer[length]` after `ensure`; nobody keeps `buffer` or `view` across an `ensure`. */
 export class ByteWriter {
   buffer: Buffer;
+  /** Over `buffer`, for whoever writes words. */
+  view: DataView;
   length = 0;
 
   constructor(initialBytes = 4096) {
     this.buffer = Buffer.allocUnsafeSlow(initialBytes);
+    this.view = new DataView(this.buffer.buffer);
   }
 
   /** Makes room for `bytes` more and returns the buffer to write into. */
@@ -14,6 +17,7 @@ export class ByteWriter {
       const grown = Buffer.allocUnsafeSlow(Math.max(needed, this.buffer.length * 2));
       this.buffer.copy(grown, 0, 0, this.length);
       this.buffer = grown;
+      this.view = new DataView(grown.buffer);
     }
     return this.buffer;
   }

@@ -155,7 +155,12 @@ export function truncateEvent(
   return { type: 'truncate', dispatcher: fields.table.dispatcher, ...NO_SESSION, ...session, ...fields, ack: new TwoStageAck() };
 }
 
-export function resolvedEvent(commitTs: bigint, commitTimeUs = 0n, dispatcher = ALL_DISPATCHERS, session: SessionNumbers = NO_SESSION): ResolvedEvent {
+export function resolvedEvent(
+  commitTs: bigint,
+  commitTimeUs = 0n,
+  dispatcher = ALL_DISPATCHERS,
+  session: SessionNumbers = NO_SESSION,
+): ResolvedEvent {
   return { type: 'resolved', dispatcher, ...NO_SESSION, ...session, commitTs, commitTimeUs };
 }
 

@@ -2,6 +2,7 @@ export * from './bound.ts';
 export * from './clock.ts';
 export * from './context.ts';
 export * from './gauge.ts';
+export * from './link.ts';
 export * from './metrics.ts';
 export * from './operator.ts';
 export * from './progress.ts';

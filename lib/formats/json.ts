@@ -1,5 +1,12 @@
 /** What JSON can carry here. A u64 is a bigint: it is written as a number, digit by digit, and read back exactly. */
-export type JsonValue = string | number | bigint | boolean | null | readonly JsonValue[] | { readonly [key: string]: JsonValue | undefined };
+export type JsonValue =
+  | string
+  | number
+  | bigint
+  | boolean
+  | null
+  | readonly JsonValue[]
+  | { readonly [key: string]: JsonValue | undefined };
 
 /**
  * JSON with exact integers. `indent` is as in `JSON.stringify`; members that are undefined are left out. Strings are escaped as Go's encoder does
@@ -25,17 +32,22 @@ function write(value: JsonValue, newline: string, indent: string): string {
 
 /** A JSON string with Go's escapes. Lone surrogates become U+FFFD. */
 export function quoteJson(text: string): string {
-  return JSON.stringify(text.toWellFormed()).replace(/[<>&\u2028\u2029]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  return JSON.stringify(text.toWellFormed()).replace(
+    /[<>&\u2028\u2029]/g,
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }
 
 /** Parses JSON; an integer beyond 2^53 becomes a bigint, every other number a number. Throws a SyntaxError that says where. */
 export function parseJson(text: string): JsonValue {
   const reviver = (_key: string, value: unknown, context?: { source?: string }) => {
     const source = context?.source;
-    return typeof value === 'number' && !Number.isSafeInteger(value) && source !== undefined && /^-?\d+$/.test(source) ? BigInt(source) : value;
+    return typeof value === 'number' && !Number.isSafeInteger(value) && source !== undefined && /^-?\d+$/.test(source)
+      ? BigInt(source)
+      : value;
   };
   if (REVIVER_HAS_SOURCE) return JSON.parse(text, reviver as (key: string, value: unknown) => unknown) as JsonValue;
-  return restore(JSON.parse(text.replace(STRING_OR_BIG_INTEGER, (match, integer?: string) => (integer === undefined ? match : `"${ESCAPED_MARK}${integer}"`))));
+  return restore(JSON.parse(text.replace(STRING_OR_BIG_INTEGER, mark)));
 }
 
 /** Whether this engine tells a reviver the source text (Node 21 and later). */
@@ -48,18 +60,29 @@ const REVIVER_HAS_SOURCE = (() => {
   return seen;
 })();
 
-/** A string, skipped whole, or an integer of 16 digits or more. */
-const STRING_OR_BIG_INTEGER = /"(?:[^"\\]|\\.)*"|(-?\d{16,})(?![\d.eE])/g;
-const MARK = '\u0000bigint:';
-const ESCAPED_MARK = '\\u0000bigint:';
+/** A string, whole, or an integer of 16 digits or more; not the digits of a fraction or an exponent. */
+const STRING_OR_BIG_INTEGER = /"(?:[^"\\]|\\.)*"|(?<![\d.eE+-])(-?[1-9]\d{15,})(?![\d.eE])/g;
+const BIGINT_MARK = '\u0000i';
+const TEXT_MARK = '\u0000t';
+
+/** A big integer as a marked string; a string that could be taken for a marked one gets a mark of its own. */
+function mark(match: string, integer?: string): string {
+  if (integer !== undefined) return `"\\u0000i${integer}"`;
+  return match.startsWith('"\\u0000') ? `"\\u0000t${match.slice(1)}` : match;
+}
 
 function restore(value: unknown): JsonValue {
-  if (typeof value === 'string' && value.startsWith(MARK)) {
-    const integer = BigInt(value.slice(MARK.length));
+  if (typeof value === 'string') {
+    if (!value.startsWith(BIGINT_MARK)) return restoreText(value);
+    const integer = BigInt(value.slice(BIGINT_MARK.length));
     const number = Number(integer);
     return Number.isSafeInteger(number) ? number : integer;
   }
   if (Array.isArray(value)) return value.map(restore);
   if (value === null || typeof value !== 'object') return value as JsonValue;
-  return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, restore(member)]));
+  return Object.fromEntries(Object.entries(value).map(([key, member]) => [restoreText(key), restore(member)]));
+}
+
+function restoreText(text: string): string {
+  return text.startsWith(TEXT_MARK) ? text.slice(TEXT_MARK.length) : text;
 }

@@ -1,0 +1,62 @@
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { isMillraceError, reasonOf, scrubText } from '../lib/index.ts';
+import { captureCommand } from './capture.ts';
+import { describeCommand } from './describe.ts';
+import { Output } from './output.ts';
+import { readCommand } from './read.ts';
+import { teardownCommand } from './teardown.ts';
+import { verifyCommand } from './verify.ts';
+
+/** Everything asked for was done; it failed or differs; it was asked wrongly. */
+export type ExitCode = 0 | 1 | 2;
+
+/**
+ * Runs one command. What it writes to standard output is complete when the promise resolves.
+ *
+ * @returns the exit code of the process; no error is thrown.
+ */
+export async function runCommandLine(args: readonly string[]): Promise<ExitCode> {
+  const output = new Output();
+  let exitCode: ExitCode = 0;
+  const program = new Command('millrace')
+    .description('Captures the changes of a PostgreSQL database into files, and checks, reads and describes them.')
+    .version(versionOfPackage(), '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'print the help')
+    .helpCommand(false)
+    .addHelpText('after', '\nExit codes: 0 everything asked for was done, 1 it failed or differs, 2 wrong usage.');
+  for (const make of [captureCommand, verifyCommand, readCommand, describeCommand, teardownCommand]) {
+    program.addCommand(
+      make(output, (code) => {
+        exitCode = code;
+      }),
+    );
+  }
+  for (const command of [program, ...program.commands]) {
+    command.exitOverride().configureOutput({ writeErr: (text) => process.stderr.write(scrubText(text)) });
+  }
+  try {
+    await program.parseAsync([...args], { from: 'user' });
+  } catch (error) {
+    exitCode = error instanceof CommanderError ? (error.exitCode === 0 ? 0 : 2) : output.failed(error, isUsage(error));
+  }
+  await output.end();
+  return exitCode;
+}
+
+function isUsage(error: unknown): boolean {
+  return isMillraceError(error, 'MR_INVALID_OPTION') || isMillraceError(error, 'MR_UNKNOWN_OPTION') || isMillraceError(error, 'MR_INVALID_URI');
+}
+
+/** The package's version: `package.json` stands one folder up, or two in the built package. */
+function versionOfPackage(): string {
+  for (const path of ['../package.json', '../../package.json']) {
+    try {
+      const { name, version } = JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8')) as { name?: string; version?: string };
+      if (name === 'millrace' && version !== undefined) return version;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw new Error(`package.json: ${reasonOf(error)}`, { cause: error });
+    }
+  }
+  return 'unknown';
+}

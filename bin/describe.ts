@@ -1,0 +1,60 @@
+import { createRequire } from 'node:module';
+import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { Command } from 'commander';
+import { describe, isPipelineDefinition, MillraceError, type PipelineDefinition, reasonOf, stringifyJson, toMermaid } from '../lib/index.ts';
+import type { ExitCode } from './command-line.ts';
+import type { Output } from './output.ts';
+
+/** `millrace describe`: what the pipelines that a module exports consist of. */
+export function describeCommand(output: Output, exit: (code: ExitCode) => void): Command {
+  return new Command('describe')
+    .description('Prints the pipeline definitions that a module exports: one as JSON, several as a JSON array. Nothing connects.')
+    .argument('<file>', 'a JavaScript module, or a TypeScript one where Node or an installed tsx can load it')
+    .option('--mermaid', 'print Mermaid flow charts')
+    .action(async (file: string, { mermaid }: { mermaid?: true }) => exit(await describeFile(file, mermaid === true, output)));
+}
+
+async function describeFile(file: string, isMermaid: boolean, output: Output): Promise<ExitCode> {
+  const definitions = definitionsIn(await load(file));
+  if (definitions.length === 0) throw new MillraceError('MR_NO_DEFINITION', { file });
+  const descriptions = definitions.map(describe);
+  if (isMermaid) {
+    for (const description of descriptions) await output.line(toMermaid(description).trimEnd());
+  } else {
+    await output.line(stringifyJson(descriptions.length === 1 ? { ...descriptions[0]! } : descriptions.map((one) => ({ ...one })), 2));
+  }
+  return 0;
+}
+
+/** What a module exports, each definition once, also those in exported arrays. */
+function definitionsIn(module: Readonly<Record<string, unknown>>): PipelineDefinition[] {
+  return [...new Set(Object.values(module).flat().filter(isPipelineDefinition))];
+}
+
+async function load(file: string): Promise<Record<string, unknown>> {
+  const path = resolve(file);
+  const url = pathToFileURL(path).href;
+  try {
+    return await importModule(url);
+  } catch (error) {
+    const isTypeScript = (error as NodeJS.ErrnoException).code === 'ERR_UNKNOWN_FILE_EXTENSION';
+    if (!isTypeScript) throw notLoaded(file, error);
+  }
+  try {
+    const tsx = (await importModule(pathToFileURL(createRequire(path).resolve('tsx/esm/api')).href)) as { tsImport: TsImport };
+    return await tsx.tsImport(url, import.meta.url);
+  } catch (error) {
+    throw notLoaded(file, error);
+  }
+}
+
+type TsImport = (url: string, parent: string) => Promise<Record<string, unknown>>;
+
+function importModule(url: string): Promise<Record<string, unknown>> {
+  return import(url) as Promise<Record<string, unknown>>;
+}
+
+function notLoaded(file: string, error: unknown): MillraceError {
+  return new MillraceError('MR_MODULE_NOT_LOADED', { file, reason: reasonOf(error) }, error);
+}

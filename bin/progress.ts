@@ -1,0 +1,70 @@
+import { SingleBar } from 'cli-progress';
+import { formatBytes, formatDuration, type Running, type RunStatus } from '../lib/index.ts';
+import type { Output } from './output.ts';
+
+/** Elsewhere than on a terminal, a status line is logged when this many statuses (twice a second) have passed. */
+const STATUSES_A_LINE = 10;
+
+/** Shows how a run goes on standard error: a live bar on a terminal, JSON lines elsewhere. Returns a function that ends it. */
+export function showProgress(running: Running, output: Output): () => void {
+  const shown = output.isTerminal ? bar(output) : lines(output);
+  const subscription = running.status$.subscribe((status) => shown.next(status));
+  return () => {
+    subscription.unsubscribe();
+    shown.end();
+  };
+}
+
+interface Display {
+  next(status: RunStatus): void;
+  end(): void;
+}
+
+/** How far the checkpoint has come from where it began to where the source is. */
+function bar(output: Output): Display {
+  const format = '{phase} {bar} {rows} rows | {rate} rows/s | {written} | lag {lag} | checkpoint {checkpoint}';
+  const options = { format, barsize: 20, hideCursor: true, clearOnComplete: false, stream: process.stderr, emptyOnZero: true };
+  const single = new SingleBar({ ...options, barCompleteChar: '█', barIncompleteChar: '░' });
+  let first: bigint | null = null;
+  let isShown = false;
+  output.clearBar = () => {
+    if (isShown) process.stderr.write('\r\x1b[K');
+  };
+  return {
+    next(status) {
+      const { checkpointTs, sourceTs } = status;
+      if (first === null && checkpointTs > 0n) first = checkpointTs;
+      const span = first === null ? 0n : sourceTs - first;
+      const share = first === null ? 0 : span <= 0n || checkpointTs >= sourceTs ? 1000 : Number(((checkpointTs - first) * 1000n) / span);
+      const values = {
+        phase: status.phase.padEnd(9),
+        rows: status.rows.toLocaleString('en'),
+        rate: status.rowsPerSecond.toLocaleString('en'),
+        written: formatBytes(status.bytes),
+        lag: status.lagMs === null ? '–' : formatDuration(status.lagMs),
+        checkpoint: checkpointTs === 0n ? '–' : String(checkpointTs),
+      };
+      if (isShown) single.update(share, values);
+      else single.start(1000, share, values);
+      isShown = true;
+    },
+    end() {
+      if (isShown) single.stop();
+      isShown = false;
+    },
+  };
+}
+
+function lines(output: Output): Display {
+  let count = 0;
+  let lastPhase = '';
+  return {
+    next({ tables, phase, checkpointTs, resolvedTs, sourceTs, ...numbers }) {
+      if (phase === lastPhase && ++count % STATUSES_A_LINE !== 0) return;
+      lastPhase = phase;
+      const positions = { checkpointTs: String(checkpointTs), resolvedTs: String(resolvedTs), sourceTs: String(sourceTs) };
+      output.logger.info({ phase, ...numbers, ...positions, tables: Object.keys(tables).length }, 'status');
+    },
+    end() {},
+  };
+}

@@ -1,0 +1,138 @@
+import { MillraceError } from '../errors.ts';
+import { ByteWriter } from '../events/index.ts';
+import { writeCanalValue } from './canal-value.ts';
+import type { DecodedRow, RowDecoder } from './encoder.ts';
+import { parseJson } from './json.ts';
+import { RowSplitter } from './row-splitter.ts';
+import { storageType } from './storage-layout/type-map.ts';
+
+/** Reads canal-json files of the storage layout, whatever their terminator: a row ends where its object does. */
+export function canalJsonReader(): RowDecoder {
+  return { extension: '.json', decode: (_columns, chunks) => decode(chunks), fromSourceText };
+}
+
+async function* decode(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<DecodedRow[]> {
+  const splitter = new RowSplitter();
+  const scanner = new ObjectScanner();
+  let row = 0;
+  for await (const chunk of chunks) {
+    splitter.push(chunk);
+    const rows: DecodedRow[] = [];
+    scanner.begin(splitter);
+    while (scanner.next(splitter)) rows.push(decodeRow(splitter.bytes.toString('utf8', scanner.from, scanner.end), row++));
+    scanner.pause(splitter);
+    if (rows.length > 0) yield rows;
+  }
+  if (scanner.isInside) throw malformed(row, 'the file ends inside it');
+}
+
+/** Finds where objects begin and end. Between objects anything may stand: terminators. */
+class ObjectScanner {
+  from = 0;
+  end = 0;
+  #at = 0;
+  #depth = 0;
+  #inString = false;
+  #escaped = false;
+  /** How far the row under way has been looked at, from its beginning. */
+  #seen = 0;
+
+  get isInside(): boolean {
+    return this.#depth > 0;
+  }
+
+  begin(splitter: RowSplitter): void {
+    this.from = splitter.from;
+    this.#at = splitter.from + this.#seen;
+  }
+
+  /** Moves to the end of the next whole object. */
+  next(splitter: RowSplitter): boolean {
+    const { bytes, to } = splitter;
+    for (let at = this.#at; at < to; at++) {
+      const byte = bytes[at]!;
+      if (this.#inString) {
+        if (this.#escaped) this.#escaped = false;
+        else if (byte === 0x5c) this.#escaped = true;
+        else if (byte === 0x22) this.#inString = false;
+      } else if (byte === 0x7b) {
+        if (this.#depth++ === 0) this.from = at;
+      } else if (this.#depth > 0) {
+        if (byte === 0x22) this.#inString = true;
+        else if (byte === 0x7d && --this.#depth === 0) {
+          this.end = at + 1;
+          this.#at = at + 1;
+          return true;
+        }
+      }
+    }
+    this.#at = to;
+    if (this.#depth === 0) this.from = to;
+    return false;
+  }
+
+  /** Before the splitter's bytes move. */
+  pause(splitter: RowSplitter): void {
+    this.#seen = this.#at - this.from;
+    splitter.advance(this.from);
+  }
+}
+
+function decodeRow(text: string, row: number): DecodedRow {
+  let message: Message;
+  try {
+    message = JSON.parse(text) as Message;
+    /** Beyond 2^53 only the exact parser will do. */
+    if (typeof message._tidb?.commitTs === 'number' && !Number.isSafeInteger(message._tidb.commitTs)) message = parseJson(text) as Message;
+  } catch (error) {
+    throw malformed(row, 'it is no JSON', error);
+  }
+  const commitTs = message._tidb?.commitTs ?? 0;
+  if ((typeof commitTs !== 'number' && typeof commitTs !== 'bigint') || (typeof commitTs === 'number' && !Number.isSafeInteger(commitTs))) {
+    throw malformed(row, 'its commitTs is no integer');
+  }
+  const data = imageOf(message.data, row);
+  if (data === null) throw malformed(row, 'it has no data');
+  const position = { commitTs: BigInt(commitTs) };
+  switch (message.type) {
+    case 'INSERT':
+      return { op: 'I', ...position, old: null, data };
+    case 'UPDATE':
+      return { op: 'U', ...position, old: imageOf(message.old, row), data };
+    case 'DELETE':
+      return { op: 'D', ...position, old: data, data: null };
+    default:
+      throw malformed(row, 'its type is none of INSERT, UPDATE and DELETE');
+  }
+}
+
+interface Message {
+  readonly type?: unknown;
+  readonly old?: unknown;
+  readonly data?: unknown;
+  readonly _tidb?: { readonly commitTs?: unknown } | null;
+}
+
+function imageOf(value: unknown, row: number): Readonly<Record<string, string | null>> | null {
+  if (value === null || value === undefined) return null;
+  const image: unknown = Array.isArray(value) && value.length === 1 ? value[0] : null;
+  if (typeof image !== 'object' || image === null || Array.isArray(image)) throw malformed(row, 'data or old is no list of one object');
+  for (const text of Object.values(image))
+    if (text !== null && typeof text !== 'string') throw malformed(row, 'a value is neither text nor null');
+  return image as Readonly<Record<string, string | null>>;
+}
+
+function fromSourceText(type: string, text: string): string {
+  const { kind } = storageType({ type, typeModifier: -1 });
+  if (kind === 'text') return text;
+  const writer = new ByteWriter(text.length * 2 + 16);
+  writer.writeByte(0x22);
+  const bytes = Buffer.from(text);
+  writeCanalValue(kind, bytes, 0, bytes.length, writer);
+  writer.writeByte(0x22);
+  return JSON.parse(writer.take().toString()) as string;
+}
+
+function malformed(row: number, reason: string, cause?: unknown): MillraceError {
+  return new MillraceError('MR_ROW_MALFORMED', { format: 'canal-json', row, reason }, cause);
+}

@@ -1,0 +1,218 @@
+import {
+  type ByteWriter,
+  IMAGE_KEY,
+  IMAGE_NEW,
+  IMAGE_OLD,
+  LENGTH_NULL,
+  LENGTH_UNCHANGED,
+  OP_DELETE,
+  OP_INSERT,
+  OP_UPDATE,
+  type RowBlock,
+  type Table,
+  TupleIndex,
+} from '../events/index.ts';
+import { CanalPlan, type PlanColumn } from './canal-plan.ts';
+import { writeCanalValue } from './canal-value.ts';
+import { U64_ROOM, writeU64 } from './digits.ts';
+import type { RowEncoder } from './encoder.ts';
+import { ESCAPE_ROOM, escapeJson } from './json-escape.ts';
+import { viewOf, WordText } from './word-text.ts';
+
+export interface CanalJsonOptions {
+  /** Milliseconds since 1970 UTC, for `ts`: read once a block. */
+  readonly now: () => number;
+  /** Ends each row; default CRLF. */
+  readonly terminator?: string;
+  /** Writes `_tidb.commitTs`, without which a reader has no positions; default true. */
+  readonly enableTidbExtension?: boolean;
+  /** `old` holds the columns that changed instead of all; default false. */
+  readonly onlyOutputUpdatedColumns?: boolean;
+  /** A delete carries its key columns alone, where the table has some; default false. */
+  readonly deleteOnlyOutputHandleKeyColumns?: boolean;
+}
+
+/**
+ * canal-json as the storage layout has it: one object a row (spec storage-sink §6.2), from wire bytes to output bytes.
+ *
+ * An unchanged TOAST value is taken from the old image; where there is none the column is left out of `data` (P9). Of a key-only old image the key
+ * columns alone are written; an update without an old image has `old: [{}]`.
+ */
+export function canalJson(options: CanalJsonOptions): RowEncoder {
+  return new CanalJsonEncoder(options);
+}
+
+class CanalJsonEncoder implements RowEncoder {
+  readonly extension = '.json';
+  readonly #options: CanalJsonOptions;
+  readonly #plans = new WeakMap<Table, CanalPlan>();
+  readonly #tuple = new TupleIndex();
+  readonly #old = new TupleIndex();
+  readonly #tail: Tail;
+  #bytes: Buffer = Buffer.alloc(0);
+  #view = viewOf(this.#bytes);
+
+  constructor(options: CanalJsonOptions) {
+    this.#options = options;
+    this.#tail = new Tail(options.terminator ?? '\r\n', options.enableTidbExtension ?? true);
+  }
+
+  header(): null {
+    return null;
+  }
+
+  encode(block: RowBlock, out: ByteWriter): void {
+    const plan = this.#planOf(block.table);
+    const nowMs = this.#options.now();
+    const { transactions, rowCount } = block;
+    for (let t = 0; t < transactions.length; t++) {
+      const { commitTs, commitTimeUs, firstRow } = transactions[t]!;
+      const end = t + 1 < transactions.length ? transactions[t + 1]!.firstRow : rowCount;
+      const commitMs = Math.floor(Number(commitTimeUs) / 1000);
+      this.#tail.setCommitTs(commitTs);
+      for (let row = firstRow; row < end; row++) this.#encodeRow(block, row, plan, commitMs, nowMs, out);
+    }
+  }
+
+  #encodeRow(block: RowBlock, row: number, plan: CanalPlan, commitMs: number, nowMs: number, out: ByteWriter): void {
+    const op = block.ops[row]!;
+    const offset = block.offsets[row]!;
+    const bytes = offset < 0 ? block.patches! : block.bytes;
+    const at = offset < 0 ? ~offset : offset;
+    if (bytes !== this.#bytes) {
+      this.#bytes = bytes;
+      this.#view = viewOf(bytes);
+    }
+    const marker = bytes[at]!;
+    const hasOld = op === OP_UPDATE && marker !== IMAGE_NEW;
+    const next = hasOld ? this.#old.read(bytes, at + 1) : at;
+    const wireBytes = this.#tuple.read(bytes, next + 1) - at;
+    const head = op === OP_INSERT ? plan.insert : op === OP_DELETE ? plan.delete : plan.update;
+    if (head.commitMs !== commitMs || head.nowMs !== nowMs) head.setTimes(commitMs, nowMs);
+    /** Room for the whole row at once, unless that would be far more than it needs: then values make their own. */
+    const room = head.bytes.length + plan.room + this.#tail.text.room + (wireBytes <= SHORT_ROW ? wireBytes * ESCAPE_ROOM : 0);
+    out.ensure(room).set(head.bytes, out.length);
+    out.length += head.bytes.length;
+    if (op === OP_UPDATE) {
+      if (hasOld) this.#writeOld(plan, marker === IMAGE_KEY, out);
+      writeText(OLD_TO_DATA, out);
+      this.#writeData(plan.columns, false, marker === IMAGE_OLD, out);
+    } else {
+      this.#writeData(op === OP_DELETE ? plan.deleted : plan.columns, marker === IMAGE_KEY, false, out);
+    }
+    writeText(this.#tail.text, out);
+    out.length += this.#tail.length - this.#tail.text.length;
+  }
+
+  #writeData(columns: readonly PlanColumn[], keyOnly: boolean, hasFullOld: boolean, out: ByteWriter): void {
+    const { starts, lengths } = this.#tuple;
+    let isFirst = true;
+    for (let c = 0; c < columns.length; c++) {
+      const column = columns[c]!;
+      if (keyOnly && !column.isIdentity) continue;
+      let length = lengths[column.wire]!;
+      let start = starts[column.wire]!;
+      if (length === LENGTH_UNCHANGED) {
+        if (!hasFullOld) continue;
+        length = this.#old.lengths[column.wire]!;
+        start = this.#old.starts[column.wire]!;
+        if (length === LENGTH_UNCHANGED) continue;
+      }
+      this.#writeMember(column, start, length, isFirst, out);
+      isFirst = false;
+    }
+  }
+
+  #writeOld(plan: CanalPlan, keyOnly: boolean, out: ByteWriter): void {
+    const { starts, lengths } = this.#old;
+    const onlyUpdated = this.#options.onlyOutputUpdatedColumns === true;
+    let isFirst = true;
+    for (let c = 0; c < plan.columns.length; c++) {
+      const column = plan.columns[c]!;
+      const length = lengths[column.wire]!;
+      if ((keyOnly && !column.isIdentity) || length === LENGTH_UNCHANGED) continue;
+      if (onlyUpdated && !this.#differs(column.wire)) continue;
+      this.#writeMember(column, starts[column.wire]!, length, isFirst, out);
+      isFirst = false;
+    }
+  }
+
+  #writeMember(column: PlanColumn, start: number, length: number, isFirst: boolean, out: ByteWriter): void {
+    if (length === LENGTH_NULL) {
+      writeText(isFirst ? column.firstNull : column.nextNull, out);
+      return;
+    }
+    const prefix = isFirst ? column.firstPrefix : column.nextPrefix;
+    if (column.kind !== 'text' || length > SHORT_VALUE) {
+      writeText(prefix, out);
+      writeCanalValue(column.kind, this.#bytes, start, start + length, out);
+      out.writeByte(QUOTE);
+      return;
+    }
+    const room = prefix.room + length * ESCAPE_ROOM + 1;
+    if (out.length + room > out.buffer.length) out.ensure(room);
+    const { buffer, view } = out;
+    const at = prefix.write(view, out.length);
+    const end = escapeJson(this.#bytes, this.#view, start, start + length, buffer, view, at);
+    buffer[end] = QUOTE;
+    out.length = end + 1;
+  }
+
+  #differs(wire: number): boolean {
+    const length = this.#tuple.lengths[wire]!;
+    if (length === LENGTH_UNCHANGED) return false;
+    if (length !== this.#old.lengths[wire]!) return true;
+    if (length === LENGTH_NULL) return false;
+    const start = this.#tuple.starts[wire]!;
+    const oldStart = this.#old.starts[wire]!;
+    return this.#bytes.compare(this.#bytes, start, start + length, oldStart, oldStart + length) !== 0;
+  }
+
+  #planOf(table: Table): CanalPlan {
+    let plan = this.#plans.get(table);
+    if (plan === undefined) {
+      plan = new CanalPlan(table, this.#options.deleteOnlyOutputHandleKeyColumns === true);
+      this.#plans.set(table, plan);
+    }
+    return plan;
+  }
+}
+
+/** What stands behind a row's data, with the commitTs of its transaction. */
+class Tail {
+  readonly text: WordText;
+  length: number;
+  readonly #digitsAt: number;
+  readonly #ending: Buffer;
+  #commitTs = 0n;
+
+  constructor(terminator: string, hasCommitTs: boolean) {
+    const beginning = hasCommitTs ? '}],"_tidb":{"commitTs":' : `}]}${terminator}`;
+    this.#digitsAt = hasCommitTs ? beginning.length : -1;
+    this.#ending = Buffer.from(hasCommitTs ? `}}${terminator}` : '');
+    this.text = new WordText(Buffer.concat([Buffer.from(beginning), Buffer.alloc(hasCommitTs ? U64_ROOM : 0), this.#ending]));
+    this.length = this.text.length;
+    this.setCommitTs(0n);
+  }
+
+  setCommitTs(commitTs: bigint): void {
+    if (this.#digitsAt < 0 || (commitTs === this.#commitTs && commitTs !== 0n)) return;
+    this.#commitTs = commitTs;
+    const end = writeU64(commitTs, this.text.bytes, this.#digitsAt);
+    for (let i = 0; i < this.#ending.length; i++) this.text.bytes[end + i] = this.#ending[i]!;
+    this.length = end + this.#ending.length;
+    this.text.reload();
+  }
+}
+
+/** `"old":[{` stands in the head of an update, and so this alone makes `[{}]`. */
+const OLD_TO_DATA = new WordText('}],"data":[{');
+const QUOTE = 0x22;
+/** A value up to here is escaped at once, a longer one in slices. */
+const SHORT_VALUE = 4096;
+const SHORT_ROW = 16384;
+
+function writeText(text: WordText, out: ByteWriter): void {
+  if (out.length + text.room > out.buffer.length) out.ensure(text.room);
+  out.length = text.write(out.view, out.length);
+}

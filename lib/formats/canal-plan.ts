@@ -1,0 +1,88 @@
+import type { Column, Table } from '../events/index.ts';
+import { writeDecimal } from './digits.ts';
+import { jsonString } from './json-escape.ts';
+import { keyColumns, storageType, type ValueKind } from './storage-layout/type-map.ts';
+import { WordText } from './word-text.ts';
+
+/** What canal-json writes the same for all rows of a table version. */
+export class CanalPlan {
+  readonly columns: readonly PlanColumn[];
+  /** The columns of a delete. */
+  readonly deleted: readonly PlanColumn[];
+  readonly insert: Head;
+  readonly update: Head;
+  readonly delete: Head;
+  /** For the names and punctuation of a row's data and old; values come on top. */
+  readonly room: number;
+
+  constructor(table: Table, deleteKeysOnly: boolean) {
+    const keys = keyColumns(table);
+    const deleted = deleteKeysOnly && keys.length > 0 ? keys : table.columns;
+    this.columns = table.columns.map(planColumn);
+    this.deleted = deleted.map(planColumn);
+    this.insert = new Head(table, keys, 'INSERT', table.columns, '"old":null,"data":[{');
+    this.update = new Head(table, keys, 'UPDATE', table.columns, '"old":[{');
+    this.delete = new Head(table, keys, 'DELETE', deleted, '"old":null,"data":[{');
+    this.room = this.columns.reduce((room, { nextNull }) => room + 2 * nextNull.room, 16);
+  }
+}
+
+/** One column of a row's data: the first in it has no comma before its name. */
+export interface PlanColumn {
+  readonly wire: number;
+  readonly kind: ValueKind;
+  readonly isIdentity: boolean;
+  /** `"name":"` */
+  readonly firstPrefix: WordText;
+  /** `,"name":"` */
+  readonly nextPrefix: WordText;
+  /** `"name":null` */
+  readonly firstNull: WordText;
+  /** `,"name":null` */
+  readonly nextNull: WordText;
+}
+
+function planColumn(column: Column): PlanColumn {
+  const name = jsonString(column.name);
+  return {
+    wire: column.wireIndex,
+    kind: storageType(column).kind,
+    isIdentity: column.isIdentity,
+    firstPrefix: new WordText(`${name}:"`),
+    nextPrefix: new WordText(`,${name}:"`),
+    firstNull: new WordText(`${name}:null`),
+    nextNull: new WordText(`,${name}:null`),
+  };
+}
+
+/** Everything of a row before its values, with the two times patched in when they change. */
+class Head {
+  bytes = Buffer.alloc(0);
+  commitMs = Number.NaN;
+  nowMs = Number.NaN;
+  readonly #before: string;
+  readonly #after: string;
+  readonly #commitMsAt: number;
+
+  constructor(table: Table, keys: readonly Column[], type: string, columns: readonly Column[], end: string) {
+    const pkNames = keys.length === 0 ? 'null' : `[${keys.map(({ name }) => jsonString(name)).join(',')}]`;
+    const types = columns.map((column) => [jsonString(column.name), storageType(column)] as const);
+    const sqlType = types.map(([name, { sqlType }]) => `${name}:${sqlType}`).join(',');
+    const mysqlType = types.map(([name, { mysqlType }]) => `${name}:"${mysqlType}"`).join(',');
+    const names = `"database":${jsonString(table.schema)},"table":${jsonString(table.name)}`;
+    this.#before = `{"id":0,${names},"pkNames":${pkNames},"isDdl":false,"type":"${type}","es":`;
+    this.#after = `,"sql":"","sqlType":{${sqlType}},"mysqlType":{${mysqlType}},${end}`;
+    this.#commitMsAt = Buffer.byteLength(this.#before);
+  }
+
+  setTimes(commitMs: number, nowMs: number): void {
+    const sameLength = this.nowMs === nowMs && this.commitMs >= THIRTEEN_DIGITS && commitMs >= THIRTEEN_DIGITS;
+    this.commitMs = commitMs;
+    this.nowMs = nowMs;
+    if (sameLength) writeDecimal(commitMs, this.bytes, this.#commitMsAt);
+    else this.bytes = Buffer.from(`${this.#before}${commitMs},"ts":${nowMs}${this.#after}`);
+  }
+}
+
+/** From 2001 to 2286 a time in ms has as many digits. */
+const THIRTEEN_DIGITS = 1e12;

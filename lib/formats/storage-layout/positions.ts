@@ -1,0 +1,123 @@
+import { crc32 } from 'node:zlib';
+import { MillraceError } from '../../errors.ts';
+import { MAX_ORDINAL, type Position, type RowBlock } from '../../events/index.ts';
+import { parseJson, stringifyJson } from '../json.ts';
+
+/** Changes of one transaction whose ordinals ascend by one from `first` to `last`. */
+export interface PositionRun {
+  readonly commitTs: bigint;
+  readonly first: number;
+  readonly last: number;
+}
+
+/**
+ * What the sidecar of a data file says of it. `rows` counts changes: one for each `DecodedRow` (csv with `output-old-value` writes an update, one change, as
+ * two lines). `bytes` and `crc32` (IEEE) are of the whole file, header included.
+ */
+export interface Positions {
+  readonly rows: number;
+  readonly bytes: number;
+  readonly crc32: number;
+  readonly runs: readonly PositionRun[];
+}
+
+/** The runs of a block, row by row. The two rows of a split key update share their ordinal, so the second begins a new run. */
+export function runsOf(block: RowBlock): PositionRun[] {
+  const runs: PositionRun[] = [];
+  const { ordinals, transactions, rowCount } = block;
+  for (let t = 0; t < transactions.length; t++) {
+    const { commitTs, firstRow } = transactions[t]!;
+    const end = transactions[t + 1]?.firstRow ?? rowCount;
+    let first = ordinals[firstRow]!;
+    for (let row = firstRow + 1; row <= end; row++) {
+      const last = ordinals[row - 1]!;
+      if (row < end && ordinals[row] === last + 1) continue;
+      appendRun(runs, { commitTs, first, last });
+      if (row < end) first = ordinals[row]!;
+    }
+  }
+  return runs;
+}
+
+/** Appends `more` to `runs`, joining what continues: the runs of a file from those of its blocks. */
+export function appendRuns(runs: PositionRun[], more: readonly PositionRun[]): void {
+  for (const run of more) appendRun(runs, run);
+}
+
+/** The position of each row, in order. */
+export function* expandRuns(runs: readonly PositionRun[]): Generator<Position> {
+  for (const { commitTs, first, last } of runs) {
+    for (let ordinal = first; ordinal <= last; ordinal++) yield { commitTs, ordinal };
+  }
+}
+
+/** The rows that `runs` stand for. */
+export function rowsOfRuns(runs: readonly PositionRun[]): number {
+  return runs.reduce((rows, { first, last }) => rows + last - first + 1, 0);
+}
+
+/** What a sidecar must say of a file that consists of `parts`. */
+export function describeFile(parts: readonly Uint8Array[], runs: readonly PositionRun[]): Positions {
+  let bytes = 0;
+  let checksum = 0;
+  for (const part of parts) {
+    bytes += part.length;
+    checksum = crc32(part, checksum);
+  }
+  return { rows: rowsOfRuns(runs), bytes, crc32: checksum, runs };
+}
+
+/** Whether a file of these bytes is the one that the sidecar describes. */
+export function matchesPositions(positions: Positions, parts: readonly Uint8Array[]): boolean {
+  const actual = describeFile(parts, positions.runs);
+  return actual.bytes === positions.bytes && actual.crc32 === positions.crc32 && actual.rows === positions.rows;
+}
+
+/** `{"v":1,"rows":N,"bytes":N,"crc32":N,"runs":[["<commitTs>",first,last],…]}`. */
+export function stringifyPositions(positions: Positions): string {
+  const runs = positions.runs.map(({ commitTs, first, last }) => `["${commitTs}",${first},${last}]`);
+  return `${stringifyJson({ v: 1, rows: positions.rows, bytes: positions.bytes, crc32: positions.crc32 }).slice(0, -1)},"runs":[${runs.join(',')}]}`;
+}
+
+/** Reads a sidecar. Throws MR_STORAGE_FILE_MALFORMED, also when the runs do not add up to the rows. */
+export function parsePositions(content: string, path: string): Positions {
+  const malformed = (reason: string, cause?: unknown) => new MillraceError('MR_STORAGE_FILE_MALFORMED', { path, reason }, cause);
+  let value: unknown;
+  try {
+    value = parseJson(content);
+  } catch (error) {
+    throw malformed('it is no JSON', error);
+  }
+  const { v, rows, bytes, crc32: checksum, runs } = (value ?? {}) as Record<string, unknown>;
+  if (v !== 1) throw malformed('its version is not 1');
+  if (!isCount(rows) || !isCount(bytes) || !isCount(checksum) || !Array.isArray(runs)) throw malformed('a member is missing');
+  const parsed = runs.map((run: unknown) => {
+    const [commitTs, first, last] = Array.isArray(run) ? (run as unknown[]) : [];
+    if (
+      typeof commitTs !== 'string' ||
+      !/^\d{1,20}$/.test(commitTs) ||
+      !isCount(first) ||
+      !isCount(last) ||
+      last < first ||
+      last > MAX_ORDINAL
+    ) {
+      throw malformed('a run is no [commitTs, first, last]');
+    }
+    return { commitTs: BigInt(commitTs), first, last };
+  });
+  if (rowsOfRuns(parsed) !== rows) throw malformed('its runs are not as many rows as it says');
+  return { rows, bytes, crc32: checksum, runs: parsed };
+}
+
+function appendRun(runs: PositionRun[], run: PositionRun): void {
+  const previous = runs.at(-1);
+  if (previous !== undefined && previous.commitTs === run.commitTs && previous.last + 1 === run.first) {
+    runs[runs.length - 1] = { commitTs: run.commitTs, first: previous.first, last: run.last };
+  } else {
+    runs.push(run);
+  }
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+}

@@ -1,0 +1,189 @@
+import { crc32 } from 'node:zlib';
+import { MillraceError } from '../../errors.ts';
+import type { Table } from '../../events/index.ts';
+import { type JsonValue, parseJson, stringifyJson } from '../json.ts';
+import { escapeName, unescapeName } from './names.ts';
+import { DEFAULT_PATH_OPTIONS, type PathOptions, tableDirectory } from './paths.ts';
+import { keyColumns, storageType } from './type-map.ts';
+
+/** One column in a schema file, under upstream's keys; a key that says nothing is absent (spec storage-sink §5.4). */
+export interface SchemaFileColumn {
+  /** The column's stable number; with `output-column-id` only. */
+  readonly ColumnId?: string;
+  readonly ColumnName: string;
+  readonly ColumnType: string;
+  /** The constant that readers fill in rows older than the column; absent when there is none, `""` when it is empty. */
+  readonly ColumnDefault?: JsonValue;
+  readonly ColumnPrecision?: string;
+  readonly ColumnScale?: string;
+  readonly ColumnNullable?: 'false';
+  /** The column is part of what tells rows apart (`keyColumns`). */
+  readonly ColumnIsPk?: 'true';
+  readonly ColumnElems?: readonly string[];
+}
+
+/** A schema file: one table version, or (with an empty `Table`) a change of a whole schema. */
+export interface SchemaFile {
+  readonly Table: string;
+  readonly Schema: string;
+  readonly Version: number;
+  readonly TableVersion: bigint;
+  /** Empty when the file was written for rows rather than for a change of schema. */
+  readonly Query: string;
+  /** TiDB's DDL action code; 0 without a query. */
+  readonly Type: number;
+  readonly TableColumns: readonly SchemaFileColumn[];
+}
+
+/** The schema file of a table version; `change` names the statement that made it. */
+export function schemaFileOf(
+  table: Table,
+  change: { readonly query: string; readonly action: number } = { query: '', action: 0 },
+  outputColumnId = false,
+): SchemaFile {
+  const keys = new Set(keyColumns(table));
+  return {
+    Table: table.name,
+    Schema: table.schema,
+    Version: 1,
+    TableVersion: table.version,
+    Query: change.query,
+    Type: change.action,
+    TableColumns: table.columns.map((column) => {
+      const { columnType, precision, scale } = storageType(column);
+      return {
+        ...(outputColumnId && { ColumnId: String(column.columnId) }),
+        ColumnName: column.name,
+        ColumnType: columnType,
+        ...(column.defaultText !== null && { ColumnDefault: column.defaultText }),
+        ...(precision !== null && { ColumnPrecision: String(precision) }),
+        ...(scale !== null && { ColumnScale: String(scale) }),
+        ...(!column.nullable && { ColumnNullable: 'false' as const }),
+        ...(keys.has(column) && { ColumnIsPk: 'true' as const }),
+      };
+    }),
+  };
+}
+
+/** The file's bytes: four spaces of indent, no newline at the end, keys in upstream's order. */
+export function stringifySchemaFile(file: SchemaFile): string {
+  const columns = file.TableColumns.map(orderKeys);
+  return stringifyJson(
+    {
+      Table: file.Table,
+      Schema: file.Schema,
+      Version: file.Version,
+      TableVersion: file.TableVersion,
+      Query: file.Query,
+      Type: file.Type,
+      TableColumns: columns.length === 0 ? null : columns,
+      TableColumnsTotal: columns.length,
+    },
+    INDENT,
+  );
+}
+
+/** CRC-32 of what makes two versions read alike: names and columns, whatever their order; not the version or the statement. */
+export function schemaChecksum(file: SchemaFile): number {
+  const columns = file.TableColumns.map(orderKeys).sort((a, b) => Buffer.compare(Buffer.from(a.ColumnName), Buffer.from(b.ColumnName)));
+  const hashed = { Table: file.Table, Schema: file.Schema, Version: 0, TableColumns: columns, TableColumnsTotal: columns.length };
+  return crc32(stringifyJson(hashed as unknown as JsonValue, INDENT));
+}
+
+/** `<table>/meta/schema_<version>_<checksum>.json`, `<schema>/meta/…` for a file without a table, by id only where there are columns. */
+export function schemaFilePath(file: SchemaFile, tableId: number, options: PathOptions = DEFAULT_PATH_OPTIONS): string {
+  return `${schemaFilePrefix(file, tableId, options)}${file.TableVersion}_${checksumText(schemaChecksum(file))}.json`;
+}
+
+/** What the paths of all versions of a table's schema file begin with: for listing them. */
+export function schemaFilePrefix(file: SchemaFile, tableId: number, options: PathOptions = DEFAULT_PATH_OPTIONS): string {
+  const byId = options.useTableIdAsPath && file.TableColumns.length > 0;
+  const directory =
+    file.Table === '' && !byId
+      ? escapeName(file.Schema)
+      : tableDirectory({ schema: file.Schema, name: file.Table, tableId }, { ...options, useTableIdAsPath: byId });
+  return `${directory}/meta/schema_`;
+}
+
+/** Whether a path has the form of a schema file's. */
+export function isSchemaFilePath(path: string): boolean {
+  return SCHEMA_FILE.test(path);
+}
+
+/** What a schema file's path says. `schema` and `table` are null where it carries the table's id; `table` alone for a whole schema's. */
+export interface SchemaFilePath {
+  readonly schema: string | null;
+  readonly table: string | null;
+  readonly tableId: number | null;
+  readonly version: bigint;
+  readonly checksum: number;
+}
+
+/** Takes a schema file's path apart. Throws MR_STORAGE_INVALID_PATH. */
+export function parseSchemaFilePath(path: string): SchemaFilePath {
+  const invalid = () => new MillraceError('MR_STORAGE_INVALID_PATH', { kind: 'schema', path });
+  const match = /^(?:([^/]+)\/)?([^/]+)\/meta\/schema_(\d+)_(\d{10})\.json$/.exec(path);
+  if (match === null) throw invalid();
+  const version = BigInt(match[3]!);
+  const checksum = Number(match[4]);
+  const last = match[2]!;
+  if (match[1] === undefined && /^\d+$/.test(last)) return { schema: null, table: null, tableId: Number(last), version, checksum };
+  const schema = unescapeName(match[1] ?? last);
+  const table = match[1] === undefined ? null : unescapeName(last);
+  if (schema === null || (match[1] !== undefined && table === null)) throw invalid();
+  return { schema, table, tableId: null, version, checksum };
+}
+
+/** Reads a schema file. Throws MR_STORAGE_FILE_MALFORMED, naming `path`. */
+export function parseSchemaFile(content: string, path: string): SchemaFile {
+  const malformed = (reason: string, cause?: unknown) => new MillraceError('MR_STORAGE_FILE_MALFORMED', { path, reason }, cause);
+  let value: unknown;
+  try {
+    value = parseJson(content);
+  } catch (error) {
+    throw malformed('it is no JSON', error);
+  }
+  const file = (value ?? {}) as Record<string, unknown>;
+  const version = file['TableVersion'];
+  const columns = file['TableColumns'] ?? [];
+  for (const key of ['Table', 'Schema', 'Query']) if (typeof file[key] !== 'string') throw malformed(`${key} is no text`);
+  for (const key of ['Version', 'Type']) if (!Number.isSafeInteger(file[key])) throw malformed(`${key} is no number`);
+  if (typeof version !== 'bigint' && !Number.isSafeInteger(version)) throw malformed('TableVersion is no integer');
+  if (!Array.isArray(columns) || !columns.every(isColumn)) throw malformed('TableColumns is no list of columns');
+  if (file['TableColumnsTotal'] !== columns.length) throw malformed('TableColumnsTotal is not the number of columns');
+  return {
+    Table: file['Table'] as string,
+    Schema: file['Schema'] as string,
+    Version: file['Version'] as number,
+    TableVersion: BigInt(version as number | bigint),
+    Query: file['Query'] as string,
+    Type: file['Type'] as number,
+    TableColumns: columns,
+  };
+}
+
+const INDENT = 4;
+const SCHEMA_FILE = /meta\/schema_\d+_\d{10}\.json$/;
+
+function checksumText(checksum: number): string {
+  return String(checksum).padStart(10, '0');
+}
+
+function orderKeys(column: SchemaFileColumn) {
+  return {
+    ColumnId: column.ColumnId,
+    ColumnName: column.ColumnName,
+    ColumnType: column.ColumnType,
+    ColumnDefault: column.ColumnDefault,
+    ColumnPrecision: column.ColumnPrecision,
+    ColumnScale: column.ColumnScale,
+    ColumnNullable: column.ColumnNullable,
+    ColumnIsPk: column.ColumnIsPk,
+    ColumnElems: column.ColumnElems,
+  };
+}
+
+function isColumn(value: unknown): value is SchemaFileColumn {
+  const column = (value ?? {}) as Record<string, unknown>;
+  return typeof column['ColumnName'] === 'string' && typeof column['ColumnType'] === 'string';
+}

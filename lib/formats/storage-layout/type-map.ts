@@ -1,0 +1,113 @@
+import type { Column, Table } from '../../events/index.ts';
+
+/** How a PostgreSQL type stands in the storage layout (architecture §5; docs/type-map.md is this table in words). */
+export interface StorageType {
+  /** `ColumnType` of schema files. */
+  readonly columnType: string;
+  /** `ColumnPrecision`; null leaves the key out. */
+  readonly precision: number | null;
+  /** `ColumnScale`; null leaves the key out. */
+  readonly scale: number | null;
+  /** The JDBC type code of canal-json. */
+  readonly sqlType: number;
+  /** The type's name in canal-json. */
+  readonly mysqlType: string;
+  /** Csv writes the value bare, not as a string. */
+  readonly isPlain: boolean;
+  readonly kind: ValueKind;
+}
+
+/** How a value's text is written: as it is, `t`/`f` as `1`/`0`, `\x…` as bytes, a finite float in the format's own number form. */
+export type ValueKind = 'text' | 'bool' | 'bytes' | 'float';
+
+const LONG = 4294967295;
+
+/** The storage type of a column. `ColumnScale` of a temporal type is its number of fractional digits, left out when 0 (spec storage-sink §5.5). */
+export function storageType({ type, typeModifier }: Pick<Column, 'type' | 'typeModifier'>): StorageType {
+  switch (type) {
+    case 'bool':
+      return plain('TINYINT', 1, -6, 'bool');
+    case 'int2':
+      return plain('SMALLINT', 6, 5);
+    case 'int4':
+      return plain('INT', 11, 4);
+    case 'int8':
+      return plain('BIGINT', 20, -5);
+    case 'float4':
+      return plain('FLOAT', 12, 7, 'float');
+    case 'float8':
+      return plain('DOUBLE', 22, 8, 'float');
+    case 'numeric':
+      return { ...text('DECIMAL', null, 3), ...numericModifier(typeModifier) };
+    case 'bpchar':
+      return typeModifier < 0 ? LONGTEXT : text('CHAR', typeModifier - VARLENA_HEADER, 1);
+    case 'varchar':
+      return typeModifier < 0 ? LONGTEXT : text('VARCHAR', typeModifier - VARLENA_HEADER, 12);
+    case 'bytea':
+      return { ...text('LONGBLOB', LONG, 2004), kind: 'bytes' };
+    case 'date':
+      return text('DATE', null, 91);
+    case 'time':
+      return { ...text('TIME', null, 92), scale: fraction(typeModifier) };
+    case 'timestamp':
+      return { ...text('DATETIME', null, 93), scale: fraction(typeModifier) };
+    case 'timestamptz':
+      return { ...text('TIMESTAMP', null, 93), scale: fraction(typeModifier) };
+    case 'json':
+    case 'jsonb':
+      return text('JSON', null, 12);
+    case 'uuid':
+      return text('CHAR', 36, 1);
+    case 'bit':
+    case 'varbit':
+      return typeModifier < 0 ? LONGTEXT : text('VARCHAR', typeModifier, 12);
+    default: {
+      const length = VARCHARS.get(type);
+      return length === undefined ? LONGTEXT : text('VARCHAR', length, 12);
+    }
+  }
+}
+
+/**
+ * The columns whose values tell one row from another, in table order: the primary key, or the index that is the replica identity, because old images
+ * then carry that one. Empty when there is neither: such rows are compared whole.
+ */
+export function keyColumns(table: Table): readonly Column[] {
+  return table.columns.filter((column) => (table.replicaIdentity === 'index' ? column.isIdentity : column.isPrimaryKey));
+}
+
+/** Types of an open length that stay VARCHAR, with the longest text they print. */
+const VARCHARS: ReadonlyMap<string, number> = new Map([
+  ['interval', 255],
+  ['inet', 43],
+  ['cidr', 43],
+  ['macaddr', 17],
+  ['macaddr8', 23],
+  ['enum', 63],
+]);
+
+/** PostgreSQL adds it to the length in a type modifier. */
+const VARLENA_HEADER = 4;
+
+const LONGTEXT = text('LONGTEXT', LONG, 2005);
+
+function text(columnType: string, precision: number | null, sqlType: number): StorageType {
+  return { columnType, precision, scale: null, sqlType, mysqlType: columnType.toLowerCase(), isPlain: false, kind: 'text' };
+}
+
+function plain(columnType: string, precision: number, sqlType: number, kind: ValueKind = 'text'): StorageType {
+  return { ...text(columnType, precision, sqlType), isPlain: true, kind };
+}
+
+/** `numeric(p, s)`; a scale may be negative or exceed p. Without a modifier neither is known. */
+function numericModifier(typeModifier: number): { precision: number | null; scale: number | null } {
+  if (typeModifier < 0) return { precision: null, scale: null };
+  const packed = typeModifier - VARLENA_HEADER;
+  return { precision: (packed >> 16) & 0xffff, scale: ((packed & 0x7ff) ^ 1024) - 1024 };
+}
+
+/** Digits of a second; PostgreSQL keeps six unless told otherwise. */
+function fraction(typeModifier: number): number | null {
+  if (typeModifier < 0) return 6;
+  return typeModifier === 0 ? null : typeModifier;
+}

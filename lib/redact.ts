@@ -1,0 +1,60 @@
+/**
+ * A URL as a log or an error may show it: without password, tokens and keys. What looks like a secret is masked rather than shown, in a text that
+ * is no valid URL too: there everything from the first `:` after `//` to the last `@` counts as a password.
+ */
+export function redactUrl(text: string): string {
+  return redactParameters(redactUserInfo(text));
+}
+
+const MASK = '***';
+
+/** Schemes without a user; an `@` there belongs to a path. */
+const WITHOUT_USER = /^(file|memory|noop):/i;
+/** Schemes whose user is a name; elsewhere a user can be a key itself. */
+const USER_IS_A_NAME = /^(postgres|postgresql|nats|mysql):/i;
+
+function redactUserInfo(text: string): string {
+  const authority = text.indexOf('//') + 2;
+  if (authority < 2 || WITHOUT_USER.test(text)) return text;
+  const isName = USER_IS_A_NAME.test(text);
+  const url = parse(text);
+  const isUserless = url !== null && url.username === '' && url.password === '';
+  // A password with an unescaped `/` or `?` can make a valid URL without a user, of a database too; only other schemes have `@` in options.
+  const query = text.indexOf('?', authority);
+  const end = isUserless && !isName && query >= 0 ? query : text.length;
+  const at = text.lastIndexOf('@', end - 1);
+  if (at < authority) return text;
+  const colon = text.slice(0, at).indexOf(':', authority);
+  if (isUserless && colon < 0) return text;
+  const user = isName ? text.slice(authority, colon < 0 ? at : colon) : MASK;
+  return text.slice(0, authority) + user + (isName && colon >= 0 ? `:${MASK}` : '') + text.slice(at);
+}
+
+function parse(text: string): URL | null {
+  try {
+    return new URL(text);
+  } catch {
+    return null;
+  }
+}
+
+/** `name=value`, in a query or in a list of libpq keywords, where the value may be quoted. */
+const PARAMETER = /([\w.-]*(?:pass|secret|token|credential|signature|access-?_?key)[\w.-]*\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&#;]*)/gi;
+const NESTED_URL = /([?&][\w.-]+=)([a-z][a-z0-9+.-]*(?::|%3a)(?:\/\/|%2f%2f)[^&#]*)/gi;
+
+function redactParameters(text: string): string {
+  const masked = text.replace(PARAMETER, `$1${MASK}`);
+  return masked.replace(NESTED_URL, (whole, name: string, value: string) => {
+    const plain = decode(value);
+    const redacted = redactUserInfo(plain);
+    return redacted === plain ? whole : name + redacted;
+  });
+}
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}

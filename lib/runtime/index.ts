@@ -1,0 +1,10 @@
+export * from '../units.ts';
+export * from './checkpoint.ts';
+export * from './checkpoint-file.ts';
+export * from './checkpoint-memory.ts';
+export * from './define.ts';
+export * from './describe.ts';
+export * from './logger.ts';
+export * from './run.ts';
+export * from './sink.ts';
+export type * from './status.ts';

@@ -1,0 +1,339 @@
+import { type Observable, Subscription } from 'rxjs';
+import { catchError, tap } from 'rxjs/operators';
+import { isMillraceError, MillraceError, reasonOf } from '../errors.ts';
+import type { Delivery } from '../events/index.ts';
+import { type Clock, type Context, createContext, type Logger, Progress, pump, silentLogger, systemClock } from '../flow/index.ts';
+import type { OpenSource, SourceContext } from '../sources/source.ts';
+import { CheckpointLoop } from './checkpoint-loop.ts';
+import type { PipelineDefinition } from './define.ts';
+import type { OpenSink } from './sink.ts';
+import { guardStage } from './stage-guard.ts';
+import { type RunStatus, StatusBoard } from './status.ts';
+import { formatBytes, formatDuration } from '../units.ts';
+
+export interface RunOptions {
+  /** Default: silent. `createLogger` makes one of pino. */
+  readonly logger?: Logger;
+  /** Aborting it is `stop({ drain: true })`. */
+  readonly signal?: AbortSignal;
+  readonly clock?: Clock;
+  /** `caught-up`: stop, drained, once everything that the source had when the run started is flushed. Default: run until stopped. */
+  readonly until?: 'caught-up';
+  /** A stop with drain fails with MR_DRAIN_TIMEOUT after this long. Default 60 s. */
+  readonly drainTimeoutMs?: number;
+  /** Bytes between source and sink at which the source waits. Default 8 MiB. */
+  readonly maxBytesInFlight?: number;
+}
+
+/** A run that was started. */
+export interface Running {
+  /** Status now, about twice a second, and a last one; completes when the run has ended. Never errors. */
+  readonly status$: Observable<RunStatus>;
+  /** Resolves when the run has ended well and everything is closed; rejects with the error that ended it. */
+  readonly done: Promise<RunSummary>;
+  /**
+   * Ends the run; resolves and rejects as `done` does. With drain (the default) the source ends, everything accepted is flushed and the checkpoint
+   * stored; without, what is not yet flushed is left to the next run. A stop without drain may follow one with drain.
+   */
+  stop(options?: { readonly drain?: boolean }): Promise<RunSummary>;
+}
+
+export interface RunSummary {
+  /** Whether everything accepted was flushed and checkpointed; false after a stop without drain. */
+  readonly drained: boolean;
+  readonly checkpointTs: bigint;
+  /** Rows, bytes and pieces (files) made durable by this run. */
+  readonly rows: number;
+  readonly bytes: number;
+  readonly files: number;
+  readonly tables: RunStatus['tables'];
+}
+
+const DRAIN_TIMEOUT_MS = 60_000;
+/** A part that does not close in this time is left to itself. */
+const CLOSE_TIMEOUT_MS = 10_000;
+
+/**
+ * Runs a pipeline: loads its checkpoint, opens sink and source, and moves deliveries from one to the other until it is stopped, fails, or the source ends.
+ *
+ * In plain words: this is what makes a definition happen.
+ *
+ * Any error ends the run: everything is closed and `done` rejects with it. The next run resumes from the checkpoint.
+ *
+ * @throws through `done`: MR_STAGE_FAILED, MR_STAGE_CONTRACT, MR_CHECKPOINT_FAILED, MR_DRAIN_TIMEOUT, MR_SOURCE_FAILED, MR_SINK_FAILED, and the errors
+ * of the parts.
+ */
+export function run(definition: PipelineDefinition, options: RunOptions = {}): Running {
+  return new Run(definition, options);
+}
+
+class Run implements Running {
+  readonly status$: Observable<RunStatus>;
+  readonly done: Promise<RunSummary>;
+  readonly #definition: PipelineDefinition;
+  readonly #options: RunOptions;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #board: StatusBoard;
+  /** Aborted: the source ends its deliveries. */
+  readonly #draining = new AbortController();
+  /** Settles when the run must end at once: rejects with its error, resolves when it was stopped without drain. */
+  readonly #halted: Promise<void>;
+  readonly #stream = new Subscription();
+  #halt: () => void = () => {};
+  #fail: (error: unknown) => void = () => {};
+  #isHalted = false;
+  #loop: CheckpointLoop | null = null;
+  #closers: Closer[] = [];
+  #cancelDrainTimer = () => {};
+  #caughtUpAt: bigint | null = null;
+
+  constructor(definition: PipelineDefinition, options: RunOptions) {
+    this.#definition = definition;
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    this.#logger = options.logger ?? silentLogger;
+    this.#board = new StatusBoard(this.#clock, (status) => this.#stopIfCaughtUp(status));
+    this.status$ = this.#board.status$;
+    this.#halted = new Promise((resolve, reject) => {
+      this.#halt = () => {
+        this.#isHalted = true;
+        resolve();
+      };
+      this.#fail = (error) => {
+        this.#isHalted = true;
+        reject(error);
+      };
+    });
+    const stop = () => void this.stop();
+    options.signal?.addEventListener('abort', stop, { once: true });
+    if (options.signal?.aborted) stop();
+    this.done = this.#run().finally(() => options.signal?.removeEventListener('abort', stop));
+    // Whoever watches only `status$` is no reason to end the process for an unhandled rejection.
+    this.done.catch(() => {});
+    this.#halted.catch(() => {});
+  }
+
+  stop({ drain = true }: { readonly drain?: boolean } = {}): Promise<RunSummary> {
+    if (!drain) {
+      this.#halt();
+      this.#draining.abort();
+    } else if (!this.#draining.signal.aborted && !this.#isHalted) {
+      this.#logger.info({ pipeline: this.#definition.name }, 'stopping: flushing what was accepted');
+      this.#board.draining();
+      const timeoutMs = this.#options.drainTimeoutMs ?? DRAIN_TIMEOUT_MS;
+      this.#cancelDrainTimer = this.#clock.after(timeoutMs, () => this.#fail(this.#drainTimeout(timeoutMs)));
+      this.#draining.abort();
+    }
+    return this.done;
+  }
+
+  async #run(): Promise<RunSummary> {
+    try {
+      const steps = this.#steps();
+      // After a halt what the steps still throw has nobody to hear it; before, the race hears it.
+      steps.catch(() => {});
+      await Promise.race([this.#halted, steps]);
+    } catch (error) {
+      // Stopped before its source was open: nothing was accepted, so there is nothing to drain.
+      return await this.#end(isMillraceError(error, 'MR_STOPPED') ? null : { error });
+    }
+    return await this.#end(null);
+  }
+
+  async #steps(): Promise<void> {
+    const { name, checkpoint: store } = this.#definition;
+    this.#closers.push({ part: 'checkpoint store', close: () => this.#closeStore() });
+    const loaded = await this.#part('MR_CHECKPOINT_FAILED', { pipeline: name, where: store.name }, () => store.load(name));
+    const progress = new Progress(loaded?.checkpointTs ?? 0n);
+    const context = createContext({ clock: this.#clock, logger: this.#logger, progress });
+    const sink = await this.#openSink(context);
+    let confirm = (_checkpointTs: bigint) => {};
+    const loop = new CheckpointLoop({
+      pipeline: name,
+      store,
+      loaded,
+      clock: this.#clock,
+      publish: (checkpointTs, final) => sink.publishCheckpoint(checkpointTs, final),
+      confirm: (checkpointTs) => confirm(checkpointTs),
+      onFailure: (error) => this.#fail(error),
+    });
+    this.#loop = loop;
+    const source = await this.#openSource({ context, loop, loaded, sink });
+    confirm = (checkpointTs) => source.confirm(checkpointTs);
+    await this.#part('MR_SINK_FAILED', { sink: this.#definition.sink.name }, () => sink.claim(source.identity));
+    this.#board.opened(context, source);
+    if (this.#options.until === 'caught-up') this.#caughtUpAt = source.headTs;
+    this.#logger.info({ pipeline: name, checkpointTs: progress.checkpointTs }, 'running');
+    this.#stream.add(progress.checkpoint$.subscribe((checkpointTs) => checkpointTs > 0n && loop.advance(checkpointTs)));
+    await this.#flow(source, sink, context);
+    await loop.finish();
+    // The source may store that a snapshot is complete when it hears the confirmation (I5), so it closes before the loop ends.
+    await this.#close('source');
+    await loop.idle();
+  }
+
+  async #openSink(context: Context): Promise<OpenSink> {
+    const { name, sink } = this.#definition;
+    return this.#part('MR_SINK_FAILED', { sink: sink.name }, async () =>
+      this.#register('sink', await sink.open({ pipeline: name, context })),
+    );
+  }
+
+  async #openSource({ context, loop, loaded, sink }: Opened): Promise<OpenSource> {
+    const { name, source } = this.#definition;
+    const { clock, logger, metrics } = context;
+    const { signal } = this.#draining;
+    if (signal.aborted) throw this.#stopped();
+    try {
+      return await this.#part('MR_SOURCE_FAILED', { source: source.name }, async () => {
+        const checkpointTs = loaded?.checkpointTs ?? null;
+        const state = loaded?.sourceState ?? null;
+        const saveState: SourceContext['saveState'] = (newState) => loop.saveState(newState);
+        const run = { pipeline: name, clock, logger, metrics, checkpointTs, state, targetIdentity: sink.identity, saveState, signal };
+        return this.#register('source', await source.open(run));
+      });
+    } catch (error) {
+      if (!signal.aborted) throw error;
+      this.#logger.info({ pipeline: name, reason: reasonOf(error) }, 'stopped before the source was open');
+      throw this.#stopped();
+    }
+  }
+
+  /** A part that opened after the run had ended is closed at once: nobody else knows of it. */
+  #register<Part extends { close(): Promise<void> }>(part: string, opened: Part): Part {
+    this.#closers.push({ part, close: () => opened.close() });
+    if (this.#isHalted) void this.#close(part);
+    return opened;
+  }
+
+  /** Resolves when every delivery has gone through the stages and the sink has completed. */
+  #flow(source: OpenSource, sink: OpenSink, context: Context): Promise<void> {
+    const { stages, source: sourceDefinition, sink: sinkDefinition } = this.#definition;
+    const { maxBytesInFlight } = this.#options;
+    const emitted = pump(source.deliveries, maxBytesInFlight === undefined ? {} : { maxBytesInFlight }).pipe(
+      catchError((cause: unknown) => {
+        throw inTable(cause, 'MR_SOURCE_FAILED', { source: sourceDefinition.name });
+      }),
+    );
+    const arriving = stages
+      .reduce((stream, stage) => stream.pipe(guardStage(stage, context)), emitted)
+      .pipe(
+        tap((delivery) => this.#board.arrived(rowsOf(delivery))),
+        catchError((error: unknown) => {
+          // What a sink reports of an error that came down to it must not hide where it came from.
+          this.#fail(error);
+          throw error;
+        }),
+      );
+    return new Promise((resolve, reject) => {
+      this.#stream.add(
+        sink.write(arriving).subscribe({
+          next: (report) => this.#board.flushed(report),
+          error: (cause: unknown) => reject(inTable(cause, 'MR_SINK_FAILED', { sink: sinkDefinition.name })),
+          complete: resolve,
+        }),
+      );
+    });
+  }
+
+  async #end(failure: { readonly error: unknown } | null): Promise<RunSummary> {
+    const pipeline = this.#definition.name;
+    const drained = failure === null && !this.#isHalted;
+    this.#cancelDrainTimer();
+    this.#isHalted = true;
+    this.#stream.unsubscribe();
+    this.#loop?.stop(failure?.error ?? this.#stopped());
+    this.#draining.abort();
+    await this.#close();
+    const { checkpointTs, rows, bytes, files, tables } = this.#board.close(failure === null ? 'closed' : 'failed');
+    if (failure !== null) {
+      this.#logger.error({ pipeline, checkpointTs, err: failure.error }, reasonOf(failure.error));
+      throw failure.error;
+    }
+    this.#logger.info({ pipeline, drained, checkpointTs, rows, bytes, files }, 'ended');
+    return { drained, checkpointTs, rows, bytes, files, tables };
+  }
+
+  /** Closes, in the reverse order of opening, all parts or one. A part that fails to close, or hangs, is logged and does not keep the others open. */
+  async #close(only?: string): Promise<void> {
+    const closing = this.#closers.filter(({ part }) => only === undefined || part === only);
+    this.#closers = this.#closers.filter((closer) => !closing.includes(closer));
+    for (const { part, close } of closing.reverse()) {
+      let cancel = () => {};
+      const late = new Promise<'late'>((resolve) => {
+        cancel = this.#clock.after(CLOSE_TIMEOUT_MS, () => resolve('late'));
+      });
+      try {
+        const outcome = await Promise.race([close(), late]);
+        if (outcome === 'late') this.#logger.warn({ part, waited: formatDuration(CLOSE_TIMEOUT_MS) }, 'a part did not close in time');
+      } catch (error) {
+        this.#logger.warn({ part, reason: reasonOf(error) }, 'a part failed to close');
+      } finally {
+        cancel();
+      }
+    }
+  }
+
+  /** After the save in flight, so that whoever takes the store next does not meet it. */
+  async #closeStore(): Promise<void> {
+    await this.#loop?.settled();
+    await this.#definition.checkpoint.close?.(this.#definition.name);
+  }
+
+  /** One call of a part: what it throws becomes an error of the table. None begins after a halt. */
+  async #part<T>(code: PartFailure, details: Record<string, string>, call: () => Promise<T>): Promise<T> {
+    if (this.#isHalted) throw this.#stopped();
+    try {
+      return await call();
+    } catch (cause) {
+      throw inTable(cause, code, details);
+    }
+  }
+
+  /** Once everything up to the mark has reached the sink, the drain of the stop makes it durable. */
+  #stopIfCaughtUp({ resolvedTs, phase, tables }: RunStatus): void {
+    if (this.#caughtUpAt === null || resolvedTs < this.#caughtUpAt || phase !== 'streaming') return;
+    if (Object.values(tables).every(({ snapshotDone, stopped }) => snapshotDone || stopped)) void this.stop();
+  }
+
+  #stopped(): MillraceError {
+    return new MillraceError('MR_STOPPED', { pipeline: this.#definition.name });
+  }
+
+  #drainTimeout(timeoutMs: number): MillraceError {
+    const { pendingEvents, pendingBytes, checkpointTs } = this.#board.current;
+    return new MillraceError('MR_DRAIN_TIMEOUT', {
+      timeout: formatDuration(timeoutMs),
+      pendingEvents,
+      pendingBytes: formatBytes(pendingBytes),
+      checkpointTs,
+    });
+  }
+}
+
+interface Closer {
+  readonly part: string;
+  close(): Promise<void>;
+}
+
+interface Opened {
+  readonly context: Context;
+  readonly loop: CheckpointLoop;
+  readonly loaded: Awaited<ReturnType<PipelineDefinition['checkpoint']['load']>>;
+  readonly sink: OpenSink;
+}
+
+type PartFailure = 'MR_SOURCE_FAILED' | 'MR_SINK_FAILED' | 'MR_CHECKPOINT_FAILED';
+
+function inTable(cause: unknown, code: PartFailure, details: Record<string, string>): MillraceError {
+  return cause instanceof MillraceError ? cause : new MillraceError(code, { ...details, reason: reasonOf(cause) }, cause);
+}
+
+function rowsOf(delivery: Delivery): number {
+  let rows = 0;
+  for (const event of delivery.events) {
+    if (event.type === 'dml') rows += event.rows.rowCount;
+  }
+  return rows;
+}

@@ -1,0 +1,93 @@
+import { Observable, type OperatorFunction } from 'rxjs';
+import { MillraceError, reasonOf } from '../errors.ts';
+import { type AckedEvent, type Delivery, firstPosition, formatPosition, isAckedEvent, tableName } from '../events/index.ts';
+import type { Context, Stage } from '../flow/index.ts';
+
+/**
+ * A stage bound to a run: its errors name it, the position and the table, and it is held to the rule of one delivery out for each one in, in
+ * order (without which progress would stall).
+ *
+ * @throws MR_STAGE_FAILED through the stream when the stage fails, MR_STAGE_CONTRACT when it loses, invents or swaps deliveries. Errors from before the
+ * stage, and errors that name their stage already, pass as they are.
+ */
+export function guardStage(stage: Stage, context: Context): OperatorFunction<Delivery, Delivery> {
+  const name = stage.operatorName;
+  return (source) =>
+    new Observable((subscriber) => {
+      const inHand = new Fifo();
+      let passing: { readonly error: unknown } | null = null;
+      const received = new Observable<Delivery>((inner) =>
+        source.subscribe({
+          next: (delivery) => {
+            inHand.push(delivery);
+            inner.next(delivery);
+          },
+          error: (error: unknown) => {
+            passing = { error };
+            inner.error(error);
+          },
+          complete: () => inner.complete(),
+        }),
+      );
+      const breach = (what: string) =>
+        subscriber.error(new MillraceError('MR_STAGE_CONTRACT', { stage: name, what, ...placeOf(inHand.head) }));
+      return stage
+        .bind(context)(received)
+        .subscribe({
+          next: (delivery) => {
+            const head = inHand.head;
+            if (head === undefined) return breach('emitted a delivery that it had not received');
+            if (delivery.ack !== head.ack)
+              return breach('emitted another delivery than the next it had received; use delivery.with(events)');
+            inHand.shift();
+            subscriber.next(delivery);
+          },
+          error: (error: unknown) => subscriber.error(passing?.error === error ? error : named(error, name, inHand.head)),
+          complete: () =>
+            inHand.head === undefined ? subscriber.complete() : breach('ended without emitting every delivery it had received'),
+        });
+    });
+}
+
+function named(error: unknown, stage: string, delivery: Delivery | undefined): unknown {
+  if (error instanceof MillraceError && error.details['stage'] !== undefined && error.details['position'] !== undefined) return error;
+  return new MillraceError('MR_STAGE_FAILED', { stage, ...placeOf(delivery), reason: reasonOf(error) }, error);
+}
+
+/** Where a delivery stands: its first position and the tables it holds. */
+export function placeOf(delivery: Delivery | undefined): { position: string; table: string } {
+  const events = delivery?.events.filter(isAckedEvent) ?? [];
+  const tables = [...new Set(events.map(tableOf))].filter((table) => table !== null);
+  return {
+    position: events.length === 0 ? 'none' : formatPosition(firstPosition(events[0]!)),
+    table: tables.length === 0 ? 'none' : tables.slice(0, TABLES_NAMED_MAX).join(', '),
+  };
+}
+
+const TABLES_NAMED_MAX = 5;
+
+function tableOf(event: AckedEvent): string | null {
+  if (event.type === 'syncpoint') return null;
+  return tableName(event.type === 'dml' ? event.rows.table : event.table);
+}
+
+/** Deliveries that a stage has received and not emitted; the pump's credit bounds them. */
+class Fifo {
+  #items: Delivery[] = [];
+  #first = 0;
+
+  get head(): Delivery | undefined {
+    return this.#items[this.#first];
+  }
+
+  push(delivery: Delivery): void {
+    this.#items.push(delivery);
+  }
+
+  shift(): void {
+    this.#first++;
+    if (this.#first * 2 < this.#items.length) return;
+    this.#items.splice(0, this.#first);
+    this.#first = 0;
+  }
+}

@@ -1,0 +1,248 @@
+import { MillraceError } from '../../errors.ts';
+import { ddlEvent, type DispatcherId, dispatcherOfTable, type Table, type TruncateEvent, tableName, truncateEvent } from '../../events/index.ts';
+import type { RelationMessage } from '../../formats/pgoutput/index.ts';
+import type { Logger } from '../../flow/index.ts';
+import type { CatalogTable } from './catalog.ts';
+import { compareCatalog, knownMissing } from './rewrite-watch.ts';
+import {
+  ACTION_FIRST,
+  describeChange,
+  matchesRelation,
+  nextVersion,
+  pruneHistory,
+  type TableVersion,
+  tableOf,
+  truncateQuery,
+  versionFromRelation,
+} from './schema-history.ts';
+import type { ChangePosition, Resolution, SchemaResolver, TableInForce } from './schema-resolver.ts';
+import type { PostgresState, TableState } from './state.ts';
+
+export interface CapturedTablesOptions {
+  readonly pipeline: string;
+  readonly state: PostgresState;
+  /** Stores the state: durable when it resolves. */
+  save(): Promise<void>;
+  /** The catalog's present view of a table, and the WAL position before it was read; null when it is gone. */
+  look(oid: number): Promise<{ table: CatalogTable | null; lsn: bigint }>;
+  /** A relation that nobody captures appeared in the stream: perhaps it should join. */
+  onUnknown(relation: RelationMessage): void;
+  readonly logger: Logger;
+}
+
+/**
+ * The tables that are captured, with the versions in force: the schema history at work (P7), and the watch over rewrites (P6). The stream asks here for
+ * each relation message and TRUNCATE; whatever is answered is stored before.
+ */
+export class CapturedTables implements SchemaResolver {
+  readonly #options: CapturedTablesOptions;
+  readonly #byOid = new Map<number, Captured>();
+
+  /** `checkpointTs`: the versions up to it are in force; later ones are met again on replay. */
+  constructor(options: CapturedTablesOptions, checkpointTs: bigint) {
+    this.#options = options;
+    for (const state of options.state.tables) {
+      state.history = pruneHistory(state.history, checkpointTs);
+      this.#byOid.set(state.oid, this.#captured(state, state.history.findLast(({ version }) => version <= checkpointTs) ?? null));
+    }
+  }
+
+  get states(): readonly TableState[] {
+    return this.#options.state.tables;
+  }
+
+  stateOf(oid: number): TableState | null {
+    return this.#byOid.get(oid)?.state ?? null;
+  }
+
+  /** Begins to capture a table: `version` null, its first relation message makes the first version. */
+  add(state: TableState): void {
+    this.#options.state.tables.push(state);
+    this.#byOid.set(state.oid, this.#captured(state, null));
+  }
+
+  /** Puts a version in force that a snapshot begins. */
+  begin(oid: number, version: TableVersion): Table {
+    const captured = this.#byOid.get(oid)!;
+    captured.state.history.push(version);
+    captured.state.schema = version.schema;
+    captured.state.name = version.name;
+    return this.#enforce(captured, version);
+  }
+
+  dispatcherOf(oid: number): DispatcherId {
+    return dispatcherOfTable(this.#options.pipeline, oid);
+  }
+
+  async resolve(relation: RelationMessage, at: ChangePosition): Promise<Resolution> {
+    const captured = this.#byOid.get(relation.relationId);
+    if (captured === undefined) {
+      this.#options.onUnknown(relation);
+      return NOT_CAPTURED;
+    }
+    const { state } = captured;
+    if (state.status !== 'captured') return NOT_CAPTURED;
+    if (at.commitTs < state.dropBefore) return { ...this.lookup(state.oid), event: null };
+    const current = captured.current;
+    const isSame = current !== null && matchesRelation(current, relation);
+    // The first message of a session repeats what is known; a further one says that something changed.
+    if (isSame && !captured.wasDescribed) {
+      captured.wasDescribed = true;
+      return { ...this.lookup(state.oid), event: null };
+    }
+    captured.wasDescribed = true;
+    const { table: catalog, lsn } = await this.#options.look(state.oid);
+    if (catalog !== null && !this.compare(state.oid, catalog, lsn)) {
+      await this.#options.save();
+      return NOT_CAPTURED;
+    }
+    if (isSame) return { ...this.lookup(state.oid), event: null };
+    const version = nextVersion(at.commitTs, current?.version ?? null);
+    const next = this.#remembered(state, version, relation) ?? this.#described(state, version, relation, current, catalog);
+    const table = this.#enforce(captured, next);
+    await this.#options.save();
+    const { query, action } = current === null ? { query: '', action: ACTION_FIRST } : describeChange(current, next);
+    const { commitTs, ordinal, commitTimeUs } = at;
+    return { table, dropBefore: state.dropBefore, event: ddlEvent({ position: { commitTs, ordinal }, commitTimeUs, table, query, action }) };
+  }
+
+  async truncate(relationId: number, at: ChangePosition): Promise<TruncateEvent | null> {
+    const captured = this.#byOid.get(relationId);
+    if (captured === undefined || captured.state.status !== 'captured' || captured.current === null) return null;
+    const { state, current } = captured;
+    if (at.commitTs < state.dropBefore) return null;
+    const version = nextVersion(at.commitTs, current.version);
+    const next = state.history.find((entry) => entry.version === version) ?? { ...current, version };
+    this.#remember(state, next);
+    const table = this.#enforce(captured, next);
+    captured.truncatedAt = at.commitTs;
+    await this.#options.save();
+    const { commitTs, ordinal, commitTimeUs } = at;
+    return truncateEvent({ position: { commitTs, ordinal }, commitTimeUs, table, query: truncateQuery(next) });
+  }
+
+  lookup(relationId: number): TableInForce {
+    const captured = this.#byOid.get(relationId);
+    if (captured === undefined || captured.state.status !== 'captured') return NOT_CAPTURED;
+    return { table: captured.table, dropBefore: captured.state.dropBefore };
+  }
+
+  /** A new session describes each relation once more. */
+  reconnected(): void {
+    for (const captured of this.#byOid.values()) captured.wasDescribed = false;
+  }
+
+  /**
+   * Compares what the catalog shows now with what it showed before (P6). What is harmless is remembered; else the table is stopped.
+   *
+   * @param lsn where the WAL stood before the catalog was read.
+   * @returns whether the table goes on. The state has changed and is not stored.
+   */
+  compare(oid: number, now: CatalogTable, lsn: bigint): boolean {
+    const captured = this.#byOid.get(oid)!;
+    const { state } = captured;
+    if (state.status !== 'captured') return false;
+    if (state.seen !== null) {
+      const verdict = compareCatalog(state.seen, now);
+      if (verdict.kind === 'rewritten') return this.stop(oid, verdict.reason);
+      if (verdict.kind === 'truncated' && captured.truncatedAt < state.seenSince) {
+        captured.awaited ??= { lsn, reason: verdict.reason };
+        return true;
+      }
+    }
+    captured.awaited = null;
+    state.missing = knownMissing(state.missing, now);
+    state.seenSince = captured.seenLsn;
+    state.seen = now;
+    captured.seenLsn = lsn;
+    return true;
+  }
+
+  /**
+   * The stream has given everything up to `resolvedTs`: partitions that were emptied before, and of which it has told nothing, were truncated alone.
+   *
+   * @returns whether a table was stopped by it.
+   */
+  resolved(resolvedTs: bigint): boolean {
+    let hasStopped = false;
+    for (const captured of this.#byOid.values()) {
+      const { awaited, state } = captured;
+      if (awaited === null) continue;
+      if (captured.truncatedAt >= state.seenSince) captured.awaited = null;
+      else if (resolvedTs >= awaited.lsn) hasStopped = !this.stop(state.oid, awaited.reason) || hasStopped;
+    }
+    return hasStopped;
+  }
+
+  /** Stops a table; its later rows are dropped, the checkpoint goes on for the others. Always false: it does not go on. */
+  stop(oid: number, reason: string): false {
+    const captured = this.#byOid.get(oid)!;
+    captured.awaited = null;
+    captured.state.status = 'stopped';
+    const table = tableName({ sourceSchema: captured.state.schema, sourceName: captured.state.name });
+    const error = new MillraceError('MR_TABLE_REWRITTEN', { table, reason });
+    this.#options.logger.error({ code: error.code, table, reason }, error.message);
+    return false;
+  }
+
+  /** What the catalog shows as a snapshot begins: nothing from before counts. */
+  beganFrom(oid: number, catalog: CatalogTable, lsn: bigint): void {
+    const captured = this.#byOid.get(oid)!;
+    captured.awaited = null;
+    captured.seenLsn = lsn;
+    captured.state.seen = catalog;
+    captured.state.seenSince = lsn;
+    // Rows of the snapshot have a value in every column that there was.
+    captured.state.missing = Object.fromEntries(catalog.columns.map(({ attnum }) => [attnum, null]));
+  }
+
+  /** The version that was made at this very place before: it is the truth, whatever the catalog has become. */
+  #remembered(state: TableState, version: bigint, relation: RelationMessage): TableVersion | null {
+    const entry = state.history.find((known) => known.version === version);
+    return entry !== undefined && matchesRelation(entry, relation) ? entry : null;
+  }
+
+  #described(
+    state: TableState,
+    version: bigint,
+    relation: RelationMessage,
+    current: TableVersion | null,
+    catalog: CatalogTable | null,
+  ): TableVersion {
+    const next = versionFromRelation(relation, version, current, catalog, state.missing, state);
+    this.#remember(state, next);
+    return next;
+  }
+
+  #remember(state: TableState, version: TableVersion): void {
+    if (state.history.includes(version)) return;
+    state.history = [...state.history.filter((known) => known.version < version.version), version];
+  }
+
+  #captured(state: TableState, current: TableVersion | null): Captured {
+    const table = current === null ? null : tableOf(this.dispatcherOf(state.oid), state.oid, current);
+    return { state, current, table, wasDescribed: false, truncatedAt: -1n, seenLsn: state.seenSince, awaited: null };
+  }
+
+  #enforce(captured: Captured, version: TableVersion): Table {
+    captured.current = version;
+    captured.table = tableOf(this.dispatcherOf(captured.state.oid), captured.state.oid, version);
+    return captured.table;
+  }
+}
+
+const NOT_CAPTURED: Resolution = { table: null, dropBefore: 0n, event: null };
+
+interface Captured {
+  readonly state: TableState;
+  current: TableVersion | null;
+  table: Table | null;
+  /** A relation message has come in this session. */
+  wasDescribed: boolean;
+  /** commitTs of the newest TRUNCATE that was streamed. */
+  truncatedAt: bigint;
+  /** Where the WAL stood before `state.seen` was read. */
+  seenLsn: bigint;
+  /** Partitions were emptied: the stream must tell of a TRUNCATE before it passes `lsn`. */
+  awaited: { readonly lsn: bigint; readonly reason: string } | null;
+}

@@ -1,0 +1,91 @@
+import { isMillraceError, MillraceError } from '../../errors.ts';
+import type { JsonValue } from '../../formats/json.ts';
+import type { CatalogTable } from './catalog.ts';
+import type { TableVersion } from './schema-history.ts';
+
+/**
+ * What the source remembers between runs. It is stored before whatever rests on it: before the slot is created, before rows of a snapshot or of a
+ * schema version are emitted.
+ */
+export interface PostgresState {
+  systemIdentifier: string;
+  timeline: number;
+  database: string;
+  slot: string;
+  publication: string;
+  /** Null until the publication is known: only the intent was stored. */
+  publicationOid: number | null;
+  /** Where the slot begins; null until it is known: a start was killed while it created the slot, and the next one resumes there. */
+  consistentPoint: bigint | null;
+  tables: TableState[];
+}
+
+export interface TableState {
+  readonly oid: number;
+  schema: string;
+  name: string;
+  /** oid of its row in `pg_publication_rel`; null when it is published otherwise. */
+  entry: number | null;
+  /** `stopped`: its rows may have changed without events (P6). `left`: dropped, or not captured any more. */
+  status: 'captured' | 'stopped' | 'left';
+  /** The version that its newest snapshot was begun with; null when there was none. Complete once the checkpoint is there (I5). */
+  snapshotVersion: bigint | null;
+  /** Versions of snapshots that were never completed and not yet removed at the target. */
+  abandoned: bigint[];
+  /** Streamed rows with a commitTs below this one are in the snapshot, or before this table's time. */
+  dropBefore: bigint;
+  /** Readers know rows under this name from before: its next first version clears them. */
+  hasPast: boolean;
+  /** Versions, ascending (P7). */
+  history: TableVersion[];
+  /** The catalog as it was last compared (P6). */
+  seen: CatalogTable | null;
+  /** The WAL position before the comparison before that: a TRUNCATE streamed since explains new file nodes. */
+  seenSince: bigint;
+  /** By attnum: what rows that are older than the column read as, as soon as it was seen; a rewrite takes it out of the catalog. */
+  missing: Record<string, string | null>;
+}
+
+const FORMAT = 1;
+
+/** The state as it is stored. */
+export function stateToJson(state: PostgresState): JsonValue {
+  return { format: FORMAT, ...state } as unknown as JsonValue;
+}
+
+/** The state that was stored; null stays null. @throws MR_STATE_MALFORMED. */
+export function stateFromJson(json: JsonValue | null): PostgresState | null {
+  if (json === null) return null;
+  try {
+    const stored = json as unknown as PostgresState & { format: number };
+    if (stored.format !== FORMAT) throw malformed(`its format is ${stored.format}, this version knows ${FORMAT}`);
+    return {
+      systemIdentifier: String(stored.systemIdentifier),
+      timeline: stored.timeline,
+      database: stored.database,
+      slot: stored.slot,
+      publication: stored.publication,
+      publicationOid: stored.publicationOid,
+      consistentPoint: optionalBigInt(stored.consistentPoint),
+      tables: stored.tables.map((table) => ({
+        ...table,
+        snapshotVersion: optionalBigInt(table.snapshotVersion),
+        abandoned: table.abandoned.map((version) => BigInt(version)),
+        dropBefore: BigInt(table.dropBefore),
+        seenSince: BigInt(table.seenSince),
+        history: table.history.map((entry) => ({ ...entry, version: BigInt(entry.version) })),
+      })),
+    };
+  } catch (error) {
+    throw isMillraceError(error) ? error : malformed(String(error), error);
+  }
+}
+
+/** JSON gives small integers back as numbers. */
+function optionalBigInt(value: bigint | number | null): bigint | null {
+  return value === null ? null : BigInt(value);
+}
+
+function malformed(reason: string, cause?: unknown): MillraceError {
+  return new MillraceError('MR_STATE_MALFORMED', { reason }, cause);
+}

@@ -1,0 +1,272 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { createReadStream, type Dirent } from 'node:fs';
+import { access, constants, link, lstat, readdir, readFile, rename, rm, rmdir, stat } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { dirname, join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { MillraceError, reasonOf } from '../errors.ts';
+import { type Clock, systemClock } from '../flow/index.ts';
+import { makeFolderDurably, syncFolder, systemCode, writeDurably } from './durable-file.ts';
+import { checkKey, checkPrefix, compareUtf8, RESERVED_FOLDER } from './keys.ts';
+import type { ObjectBody, ObjectInfo, ObjectStore, StoreAccess, StoreCapabilities } from './object-store.ts';
+
+/**
+ * Objects as files below `root`.
+ *
+ * A file is written under a temporary name in `.millrace-tmp` at the root, fsynced, and then renamed (put) or linked (putIfAbsent) into place, and the
+ * folder fsynced: whoever looks finds the whole object or none, after a crash too. Temporaries of dead processes are removed here. The root
+ * must be one file system; symbolic links below it are not listed.
+ *
+ * For `write` the root is made where it is missing and proved writable: MR_STORE_UNWRITABLE, MR_STORE_FULL. For `read` it must be there: MR_STORE_NOT_FOUND.
+ */
+export async function openFsStore(root: string, clock: Clock = systemClock, mode: StoreAccess = 'write'): Promise<ObjectStore> {
+  const store = new FsStore(root);
+  if (mode === 'write') await store.prepare(clock);
+  else await store.prove();
+  return store;
+}
+
+class FsStore implements ObjectStore {
+  readonly uri: string;
+  readonly capabilities: StoreCapabilities = { putIfAbsent: 'atomic' };
+  readonly #root: string;
+  readonly #temporaries: string;
+  /** Folders are made one after another: an object is durable when every folder above it is, whoever of its writers made them. */
+  #folders: Promise<void> = Promise.resolve();
+
+  constructor(root: string) {
+    this.#root = root;
+    this.#temporaries = join(root, RESERVED_FOLDER);
+    this.uri = pathToFileURL(root).href;
+  }
+
+  async prepare(clock: Clock): Promise<void> {
+    try {
+      await makeFolderDurably(this.#root);
+      await this.#sweep(clock.now());
+      await rm(await this.#writeTemporary([Buffer.from('millrace')]));
+    } catch (error) {
+      if (error instanceof MillraceError) throw error;
+      throw MEANS_FULL.has(systemCode(error)) ? this.#failure(error, 'open', '') : unwritable(this.#root, error);
+    }
+  }
+
+  async prove(): Promise<void> {
+    try {
+      if ((await stat(this.#root)).isDirectory()) return await access(this.#root, constants.R_OK | constants.X_OK);
+    } catch (error) {
+      if (!MEANS_ABSENT.has(systemCode(error))) throw this.#failure(error, 'read', '');
+    }
+    throw new MillraceError('MR_STORE_NOT_FOUND', { uri: this.uri });
+  }
+
+  async put(key: string, body: ObjectBody): Promise<void> {
+    checkKey(key);
+    await this.#attempt('put', key, async () => {
+      const temporary = await this.#writeTemporary(body);
+      try {
+        await this.#place(key, (path) => rename(temporary, path));
+      } catch (error) {
+        await rm(temporary, { force: true });
+        throw error;
+      }
+    });
+  }
+
+  async putIfAbsent(key: string, body: ObjectBody): Promise<boolean> {
+    if (await this.exists(key)) return false;
+    return this.#attempt('put', key, async () => {
+      const temporary = await this.#writeTemporary(body);
+      try {
+        await this.#place(key, (path) => link(temporary, path));
+        return true;
+      } catch (error) {
+        if (systemCode(error) === 'EEXIST') return false;
+        throw error;
+      } finally {
+        await rm(temporary, { force: true });
+      }
+    });
+  }
+
+  async get(key: string): Promise<Buffer | null> {
+    checkKey(key);
+    return this.#unlessAbsent('get', key, () => readFile(this.#pathOf(key)));
+  }
+
+  async read(key: string): Promise<AsyncIterable<Uint8Array> | null> {
+    checkKey(key);
+    const path = this.#pathOf(key);
+    return (await this.exists(key)) ? this.#chunksOf(key, path) : null;
+  }
+
+  async exists(key: string): Promise<boolean> {
+    checkKey(key);
+    return (await this.#unlessAbsent('stat', key, async () => (await stat(this.#pathOf(key))).isFile())) ?? false;
+  }
+
+  async *list(prefix: string): AsyncGenerator<ObjectInfo> {
+    checkPrefix(prefix);
+    yield* this.#walk(prefix.slice(0, prefix.lastIndexOf('/') + 1), prefix);
+  }
+
+  async delete(key: string): Promise<void> {
+    if (await this.exists(key)) await this.#unlessAbsent('delete', key, () => rm(this.#pathOf(key)));
+  }
+
+  async close(): Promise<void> {
+    // Another process may be writing there, or nothing was ever written.
+    await rmdir(this.#temporaries).catch(() => {});
+  }
+
+  async *#walk(folder: string, prefix: string): AsyncGenerator<ObjectInfo> {
+    const found = await this.#unlessAbsent('list', folder, () => readdir(this.#pathOf(folder), { withFileTypes: true }));
+    const entries = (found ?? []).flatMap((entry) => keyOf(folder, entry, prefix)).sort((a, b) => compareUtf8(a.key, b.key));
+    for (let at = 0; at < entries.length; ) {
+      const entry = entries[at]!;
+      if (entry.isFolder) {
+        yield* this.#walk(entry.key, prefix);
+        at++;
+        continue;
+      }
+      let end = at + 1;
+      while (end < entries.length && end - at < STATS_AT_ONCE && !entries[end]!.isFolder) end++;
+      const files = entries.slice(at, end);
+      const stats = await Promise.all(files.map(({ key }) => this.#unlessAbsent('list', key, () => lstat(this.#pathOf(key)))));
+      for (let i = 0; i < files.length; i++) {
+        const found = stats[i];
+        if (found) yield { key: files[i]!.key, size: found.size };
+      }
+      at = end;
+    }
+  }
+
+  async *#chunksOf(key: string, path: string): AsyncGenerator<Uint8Array> {
+    try {
+      yield* createReadStream(path, { highWaterMark: READ_BYTES }) as AsyncIterable<Buffer>;
+    } catch (error) {
+      throw this.#failure(error, 'read', key);
+    }
+  }
+
+  #pathOf(key: string): string {
+    return join(this.#root, key);
+  }
+
+  async #writeTemporary(body: ObjectBody): Promise<string> {
+    const path = join(this.#temporaries, temporaryName());
+    try {
+      await writeDurably(path, body, 'wx');
+    } catch (error) {
+      if (systemCode(error) !== 'ENOENT') throw error;
+      await this.#makeFolder(this.#temporaries);
+      await writeDurably(path, body, 'wx');
+    }
+    return path;
+  }
+
+  async #place(key: string, action: (path: string) => Promise<void>): Promise<void> {
+    const path = this.#pathOf(key);
+    try {
+      await action(path);
+    } catch (error) {
+      if (systemCode(error) !== 'ENOENT') throw error;
+      await this.#makeFolder(dirname(path));
+      await action(path);
+    }
+    await syncFolder(dirname(path));
+    await this.#folders;
+  }
+
+  #makeFolder(path: string): Promise<void> {
+    const made = this.#folders.then(() => makeFolderDurably(path));
+    // The next one is not to fail with this one's error; whoever asked for this one hears it.
+    this.#folders = made.catch(() => {});
+    return made;
+  }
+
+  /** Removes what processes that are gone left behind. */
+  async #sweep(now: number): Promise<void> {
+    const names = await readdir(this.#temporaries).catch(() => []);
+    for (const name of names) {
+      const path = join(this.#temporaries, name);
+      const found = await stat(path).catch(() => null);
+      if (found !== null && isStale(name, now - found.mtimeMs)) await rm(path, { force: true });
+    }
+  }
+
+  async #unlessAbsent<T>(operation: string, key: string, action: () => Promise<T>): Promise<T | null> {
+    try {
+      return await action();
+    } catch (error) {
+      if (MEANS_ABSENT.has(systemCode(error))) return null;
+      throw this.#failure(error, operation, key);
+    }
+  }
+
+  async #attempt<T>(operation: string, key: string, action: () => Promise<T>): Promise<T> {
+    try {
+      return await action();
+    } catch (error) {
+      throw this.#failure(error, operation, key);
+    }
+  }
+
+  #failure(error: unknown, operation: string, key: string): MillraceError {
+    const code = systemCode(error);
+    const path = this.#pathOf(key);
+    if (MEANS_FULL.has(code)) return new MillraceError('MR_STORE_FULL', { path, reason: reasonOf(error) }, error);
+    if (MEANS_DENIED.has(code) && WRITES.has(operation)) return unwritable(path, error);
+    return new MillraceError('MR_STORE_FAILED', { operation, key, uri: this.uri, reason: reasonOf(error) }, error);
+  }
+}
+
+function unwritable(path: string, error: unknown): MillraceError {
+  return new MillraceError('MR_STORE_UNWRITABLE', { path, reason: reasonOf(error) }, error);
+}
+
+const READ_BYTES = 256 * 1024;
+const STATS_AT_ONCE = 64;
+
+const MEANS_ABSENT: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'EISDIR']);
+/** No space, over quota, beyond the file size limit. */
+const MEANS_FULL: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
+const WRITES: ReadonlySet<string> = new Set(['put', 'delete']);
+const MEANS_DENIED: ReadonlySet<string> = new Set(['EACCES', 'EPERM', 'EROFS']);
+
+/** The entry as a key (of a folder: with its slash), unless nothing below it can match the prefix. */
+function keyOf(folder: string, entry: Dirent, prefix: string): { key: string; isFolder: boolean }[] {
+  const isFolder = entry.isDirectory();
+  if (!isFolder && !entry.isFile()) return [];
+  const key = folder + entry.name + (isFolder ? '/' : '');
+  if (isFolder && key === `${RESERVED_FOLDER}/`) return [];
+  return key.startsWith(prefix) || (isFolder && prefix.startsWith(key)) ? [{ key, isFolder }] : [];
+}
+
+/** This host, as part of a name. */
+const HOST = createHash('sha256').update(hostname()).digest('hex').slice(0, 8);
+/** This process, also where its number is always the same (the first of a container). */
+const INSTANCE = randomUUID().slice(0, 8);
+const TEMPORARY = /^([0-9a-f]{8})-(\d+)-([0-9a-f]{8})-\d+\.tmp$/;
+/** After this long a writer on another host is taken for dead; its write would fail, not be lost. */
+const FOREIGN_STALE_MS = 24 * 3600 * 1000;
+let temporariesMade = 0;
+
+function temporaryName(): string {
+  return `${HOST}-${process.pid}-${INSTANCE}-${++temporariesMade}.tmp`;
+}
+
+function isStale(name: string, ageMs: number): boolean {
+  const [, host, pid, instance] = TEMPORARY.exec(name) ?? [];
+  if (host !== HOST) return ageMs > FOREIGN_STALE_MS;
+  return Number(pid) === process.pid ? instance !== INSTANCE : !isAlive(Number(pid));
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return systemCode(error) === 'EPERM';
+  }
+}

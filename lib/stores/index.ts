@@ -1,0 +1,6 @@
+export { openFsStore } from './fs.ts';
+export { compareUtf8 } from './keys.ts';
+export { MemoryStore } from './memory.ts';
+export { noopStore } from './noop.ts';
+export * from './object-store.ts';
+export { openStore, STORE_PARAMETERS } from './open.ts';

@@ -1,0 +1,64 @@
+import { checkKey, checkPrefix, compareUtf8 } from './keys.ts';
+import type { ObjectBody, ObjectInfo, ObjectStore, StoreCapabilities } from './object-store.ts';
+
+/** Objects in memory, for tests. Everything is kept until it is deleted; `close` keeps it, so that a second run finds it. */
+export class MemoryStore implements ObjectStore {
+  readonly uri: string;
+  readonly capabilities: StoreCapabilities = { putIfAbsent: 'atomic' };
+  readonly #objects = new Map<string, Buffer>();
+
+  constructor(name = '') {
+    this.uri = `memory://${name}`;
+  }
+
+  async put(key: string, body: ObjectBody): Promise<void> {
+    checkKey(key);
+    this.#objects.set(key, Buffer.concat(body));
+  }
+
+  async putIfAbsent(key: string, body: ObjectBody): Promise<boolean> {
+    checkKey(key);
+    if (this.#objects.has(key)) return false;
+    this.#objects.set(key, Buffer.concat(body));
+    return true;
+  }
+
+  async get(key: string): Promise<Buffer | null> {
+    checkKey(key);
+    const object = this.#objects.get(key);
+    return object === undefined ? null : Buffer.from(object);
+  }
+
+  async read(key: string): Promise<AsyncIterable<Uint8Array> | null> {
+    const object = await this.get(key);
+    return object === null ? null : chunksOf(object);
+  }
+
+  async exists(key: string): Promise<boolean> {
+    checkKey(key);
+    return this.#objects.has(key);
+  }
+
+  async *list(prefix: string): AsyncGenerator<ObjectInfo> {
+    checkPrefix(prefix);
+    const keys = [...this.#objects.keys()].filter((key) => key.startsWith(prefix)).sort(compareUtf8);
+    for (const key of keys) {
+      const object = this.#objects.get(key);
+      if (object !== undefined) yield { key, size: object.length };
+    }
+  }
+
+  async delete(key: string): Promise<void> {
+    checkKey(key);
+    this.#objects.delete(key);
+  }
+
+  async close(): Promise<void> {}
+}
+
+/** Small on purpose: whoever reads in tests meets chunk borders. */
+const CHUNK_BYTES = 64 * 1024;
+
+async function* chunksOf(object: Buffer): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < object.length; at += CHUNK_BYTES) yield object.subarray(at, at + CHUNK_BYTES);
+}

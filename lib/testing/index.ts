@@ -1,0 +1,4 @@
+export * from './checkpoint-store-suite.ts';
+export * from './memory-source.ts';
+export * from './object-store-suite.ts';
+export * from './runner.ts';

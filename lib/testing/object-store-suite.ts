@@ -1,0 +1,225 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { isMillraceError } from '../errors.ts';
+import type { ObjectStore } from '../stores/object-store.ts';
+import { globalRunner, type TestRunner } from './runner.ts';
+
+export interface ObjectStoreFixture {
+  /** An empty store. */
+  readonly store: ObjectStore;
+  /** Another store on the same objects, as a second process would open it. */
+  another(): Promise<ObjectStore>;
+  close(): Promise<void>;
+}
+
+/**
+ * What every object store must do. `make` gives an empty one for each test.
+ *
+ * @param runner functions of the test runner. Default: the global ones.
+ */
+export function describeObjectStore(name: string, make: () => Promise<ObjectStoreFixture>, runner: TestRunner = globalRunner()): void {
+  const it = (title: string, body: (store: ObjectStore, fixture: ObjectStoreFixture) => Promise<void>) =>
+    runner.it(title, async () => {
+      const fixture = await make();
+      try {
+        await body(fixture.store, fixture);
+      } finally {
+        await fixture.store.close();
+        await fixture.close();
+      }
+    });
+
+  runner.describe(`object store: ${name}`, () => {
+    it('has nothing at first', async (store) => {
+      assert.equal(await store.get('a'), null);
+      assert.equal(await store.read('a/b'), null);
+      assert.equal(await store.exists('a'), false);
+      assert.deepEqual(await keysOf(store, ''), []);
+    });
+
+    it('gives back what was put, joined from its pieces', async (store) => {
+      await store.put('a/b.json', [bytes('one,'), bytes(''), bytes('two')]);
+      assert.equal(text(await store.get('a/b.json')), 'one,two');
+      assert.equal(text(await collect(store, 'a/b.json')), 'one,two');
+      assert.equal(await store.exists('a/b.json'), true);
+    });
+
+    it('keeps an object without content, because an empty file is a file', async (store) => {
+      await store.put('empty', []);
+      await store.put('blank', [bytes('')]);
+      assert.deepEqual(await list(store, ''), [
+        { key: 'blank', size: 0 },
+        { key: 'empty', size: 0 },
+      ]);
+      assert.equal((await store.get('empty'))?.length, 0);
+      assert.equal((await collect(store, 'empty')).length, 0);
+    });
+
+    it('replaces an object as a whole: the shorter one has nothing of the longer', async (store) => {
+      await store.put('x', [bytes('a long content')]);
+      await store.put('x', [bytes('short')]);
+      assert.equal(text(await store.get('x')), 'short');
+    });
+
+    it('putIfAbsent writes once and says so', async (store, { another }) => {
+      const second = await another();
+      assert.equal(await store.putIfAbsent('d/claim', [bytes('mine')]), true);
+      assert.equal(await store.putIfAbsent('d/claim', [bytes('mine')]), false);
+      assert.equal(await second.putIfAbsent('d/claim', [bytes('theirs')]), false);
+      assert.equal(text(await second.get('d/claim')), 'mine');
+      await store.delete('d/claim');
+      assert.equal(await second.putIfAbsent('d/claim', [bytes('theirs')]), true);
+      await second.close();
+    });
+
+    it('I9: of many writers at the same instant exactly one wins, and its bytes stand', async (store, { another }) => {
+      const second = await another();
+      if (store.capabilities.putIfAbsent === 'atomic') {
+        const writers = Array.from({ length: 8 }, (_, i) => (i % 2 === 0 ? store : second));
+        const won = await Promise.all(writers.map((writer, i) => writer.putIfAbsent('race/k', [bytes(`writer ${i}`)])));
+        assert.equal(won.filter(Boolean).length, 1);
+        assert.equal(text(await store.get('race/k')), `writer ${won.indexOf(true)}`);
+      }
+      await second.close();
+    });
+
+    it('gives a copy: neither side can change the object through its buffers', async (store) => {
+      const piece = bytes('abc');
+      await store.put('k', [piece]);
+      piece.fill(0);
+      const read = await store.get('k');
+      assert.equal(text(read), 'abc');
+      read?.fill(0);
+      assert.equal(text(await store.get('k')), 'abc');
+    });
+
+    it('lists by plain prefix, which need not end at a folder', async (store) => {
+      for (const key of ['s/t/1/CDC1', 's/t/1/CDC2', 's/t/12/CDC1', 's/t2/1/CDC1', 'metadata']) await store.put(key, [bytes(key)]);
+      assert.deepEqual(await keysOf(store, 's/t/1'), ['s/t/1/CDC1', 's/t/1/CDC2', 's/t/12/CDC1']);
+      assert.deepEqual(await keysOf(store, 's/t/1/'), ['s/t/1/CDC1', 's/t/1/CDC2']);
+      assert.deepEqual(await keysOf(store, 's/t/1/CDC2'), ['s/t/1/CDC2']);
+      assert.deepEqual(await keysOf(store, 's/t/1/CDC2/'), []);
+      assert.deepEqual(await keysOf(store, 'nothing/here'), []);
+      assert.deepEqual(await list(store, 'meta'), [{ key: 'metadata', size: 8 }]);
+    });
+
+    it('lists in UTF-8 byte order over folders and files alike', async (store) => {
+      const sorted = [
+        'a!',
+        'a-b/c',
+        'a/1',
+        'a/b/c',
+        'a/b0',
+        'a0',
+        'b',
+        'é/x',
+        '\uff5e',
+        '\u{1f600}',
+        '\u{1f600}/y'.replace('\u{1f600}', '\u{1f601}'),
+      ];
+      for (const key of sorted.toReversed()) await store.put(key, [bytes(key)]);
+      assert.deepEqual(await keysOf(store, ''), sorted);
+    });
+
+    it('keeps keys exactly: spaces, percent signs, plus, quotes, control and 4-byte characters', async (store) => {
+      const keys = [
+        'a b/c d',
+        'p%20q/%2F',
+        'p/%',
+        'one+two',
+        'it\'s "q"&<x>',
+        'tab\there',
+        'ünï/\u{1f409}',
+        '[x]*?#!',
+        'dots.../...',
+        '-',
+        '~$\\^`{|}',
+      ];
+      for (const key of keys) await store.put(key, [bytes(key)]);
+      assert.deepEqual(new Set(await keysOf(store, '')), new Set(keys));
+      for (const key of keys) {
+        assert.equal(text(await store.get(key)), key);
+        assert.deepEqual(await keysOf(store, key), [key]);
+      }
+      for (const key of keys) await store.delete(key);
+      assert.deepEqual(await keysOf(store, ''), []);
+    });
+
+    it('deletes, and does not mind when there is nothing', async (store) => {
+      await store.put('a/b', [bytes('1')]);
+      await store.delete('a/b');
+      await store.delete('a/b');
+      await store.delete('never/was');
+      assert.equal(await store.exists('a/b'), false);
+      await store.put('a/b', [bytes('2')]);
+      assert.equal(text(await store.get('a/b')), '2');
+    });
+
+    it('an object is no folder and a folder is no object', async (store) => {
+      await store.put('a/b/c', [bytes('1')]);
+      assert.equal(await store.exists('a/b'), false);
+      assert.equal(await store.get('a/b'), null);
+      assert.equal(await store.read('a'), null);
+      await store.delete('a/b');
+      assert.deepEqual(await keysOf(store, ''), ['a/b/c']);
+    });
+
+    it('takes a large object in many pieces', async (store) => {
+      const pieces = Array.from({ length: 2500 }, (_, i) => randomBytes(i % 7 === 0 ? 0 : 2048));
+      await store.put('large', pieces);
+      const whole = Buffer.concat(pieces);
+      assert.equal((await store.get('large'))?.equals(whole), true);
+      assert.equal((await collect(store, 'large')).equals(whole), true);
+      assert.deepEqual(await list(store, ''), [{ key: 'large', size: whole.length }]);
+    });
+
+    it('writes many objects into new folders at once', async (store) => {
+      const keys = Array.from({ length: 60 }, (_, i) => `t${i % 4}/v${i % 10}/CDC${String(i).padStart(3, '0')}`);
+      await Promise.all(keys.map((key) => store.put(key, [bytes(key)])));
+      assert.deepEqual(await keysOf(store, ''), keys.toSorted());
+    });
+
+    it('a reader that leaves early holds nothing up', async (store) => {
+      await store.put('large', [randomBytes(3 * 1024 * 1024)]);
+      for await (const chunk of (await store.read('large'))!) {
+        assert.ok(chunk.length > 0);
+        break;
+      }
+      assert.equal(await store.exists('large'), true);
+    });
+
+    for (const key of ['', '/a', 'a/', 'a//b', '../a', 'a/../../b', './a', 'a/.', 'a\0b', '\ud800', '.millrace-tmp/x']) {
+      it(`refuses the key ${JSON.stringify(key)}, which could leave the store or mean nothing in another`, async (store) => {
+        const isRefusal = (error: unknown) => isMillraceError(error, 'MR_STORE_INVALID_KEY');
+        await assert.rejects(store.put(key, [bytes('x')]), isRefusal);
+        await assert.rejects(store.putIfAbsent(key, [bytes('x')]), isRefusal);
+        await assert.rejects(store.get(key), isRefusal);
+        await assert.rejects(store.delete(key), isRefusal);
+      });
+    }
+  });
+}
+
+function bytes(content: string): Buffer {
+  return Buffer.from(content);
+}
+
+function text(content: Uint8Array | null): string | null {
+  return content === null ? null : Buffer.from(content).toString();
+}
+
+async function list(store: ObjectStore, prefix: string): Promise<{ key: string; size: number }[]> {
+  const found = [];
+  for await (const { key, size } of store.list(prefix)) found.push({ key, size });
+  return found;
+}
+
+async function keysOf(store: ObjectStore, prefix: string): Promise<string[]> {
+  return (await list(store, prefix)).map(({ key }) => key);
+}
+
+async function collect(store: ObjectStore, key: string): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of (await store.read(key)) ?? assert.fail(`${key} is not there`)) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}

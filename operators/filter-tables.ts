@@ -1,0 +1,22 @@
+import { tableOf } from '../lib/events/index.ts';
+import type { Stage } from '../lib/flow/index.ts';
+import { DROP, perEvent } from './per-event.ts';
+import { tableSelector } from './table-selector.ts';
+
+/**
+ * Passes on the changes of the tables that the patterns choose.
+ *
+ * In plain words: `filterTables(['public.*', '!public.audit_*'])` is everything in `public` but the audit tables.
+ *
+ * ![filterTables](../docs/operators/filter-tables.svg)
+ *
+ * Patterns are `schema.table` on the source's names, case-sensitive, `*` for any characters, `!` to exclude, double quotes around names with dots; the last
+ * one that matches decides. Schema changes and TRUNCATEs of other tables drop too; syncpoints and resolved marks are of all tables and pass.
+ *
+ * @returns a stage. A pattern of another form is MR_INVALID_OPTION, at once.
+ * @see tableMatcher for the patterns; filterRows for rows.
+ */
+export function filterTables(patterns: readonly string[]): Stage {
+  const isChosen = tableSelector(patterns);
+  return perEvent('filterTables', (event) => (isChosen(tableOf(event)) ? event : DROP), { patterns });
+}

@@ -1,0 +1,71 @@
+import { Observable } from 'rxjs';
+import { MillraceError } from '../lib/errors.ts';
+import { link, type Operator, operator, requireNumber, systemRandom } from '../lib/flow/index.ts';
+
+export interface RetryOptions {
+  /** Milliseconds before the first retry. Default 100. */
+  readonly base?: number;
+  /** By how much each delay exceeds the one before, at least 1. Default 2. */
+  readonly factor?: number;
+  /** Milliseconds that no delay exceeds, at least `base`. Default 30 000. */
+  readonly cap?: number;
+  /** Failures in a row after which it gives up. Default: never. */
+  readonly retries?: number;
+  /** `full`: a random part of the delay, so that many do not retry at once. Default false. */
+  readonly jitter?: false | 'full';
+  /** Whether an error is worth a retry. Default: every one. */
+  readonly retryable?: (error: unknown) => boolean;
+  /** Numbers in [0, 1) for the jitter. */
+  readonly random?: () => number;
+}
+
+/**
+ * Subscribes again when the source fails, after a delay that grows.
+ *
+ * In plain words: try again, but ever less eagerly.
+ *
+ * ![retryBackoff](../docs/operators/retry-backoff.svg)
+ *
+ * The n-th retry in a row (from 0) waits for `base · factor^n` milliseconds, at most `cap`. A value starts the count anew. What was emitted before a failure
+ * stays emitted: a source that begins anew repeats it, and `dedupeCommitTs` is for that. After `retries` failures in a row, and for an error that is not
+ * retryable, the error passes on as it is.
+ *
+ * @returns an operator. Options out of bounds are MR_INVALID_OPTION, at once.
+ */
+export function retryBackoff<T>({
+  base = 100,
+  factor = 2,
+  cap = 30_000,
+  retries = Number.POSITIVE_INFINITY,
+  jitter = false,
+  retryable = () => true,
+  random = systemRandom,
+}: RetryOptions = {}): Operator<T, T> {
+  requireNumber('base', base, 1);
+  requireNumber('factor', factor, 1, Number.MAX_SAFE_INTEGER, true);
+  requireNumber('cap', cap, base);
+  requireNumber('retries', retries, 0, Number.POSITIVE_INFINITY);
+  if (jitter !== false && jitter !== 'full')
+    throw new MillraceError('MR_INVALID_OPTION', { option: 'jitter', value: String(jitter), bound: 'false or full' });
+  return operator('retryBackoff', { base, factor, cap, retries, jitter }, ({ clock }) => (source) => {
+    return new Observable((subscriber) => {
+      let failures = 0;
+      let cancelTimer = () => {};
+      const attempt = () =>
+        link(source, subscriber, {
+          next: (value) => {
+            failures = 0;
+            subscriber.next(value);
+          },
+          error: (error) => {
+            if (failures >= retries || !retryable(error)) return subscriber.error(error);
+            const delayMs = Math.min(cap, base * factor ** failures);
+            failures++;
+            cancelTimer = clock.after(jitter === 'full' ? delayMs * random() : delayMs, attempt);
+          },
+        });
+      subscriber.add(() => cancelTimer());
+      attempt();
+    });
+  });
+}

@@ -1,0 +1,186 @@
+import { connect, filter, merge, Observable, type OperatorFunction, Subject } from 'rxjs';
+import { type BlockEvent, type Delivery, type DmlEvent, type DrainMarker, isBlockEvent } from '../../lib/events/index.ts';
+import type { Clock } from '../../lib/flow/index.ts';
+import { canalJson } from '../../lib/formats/canal-json.ts';
+import { csv } from '../../lib/formats/csv.ts';
+import type { RowEncoder } from '../../lib/formats/encoder.ts';
+import { DEFAULT_PATH_OPTIONS } from '../../lib/formats/storage-layout/index.ts';
+import { redactUrl } from '../../lib/redact.ts';
+import type { FlushReport, OpenSink, Sink, SinkContext } from '../../lib/runtime/sink.ts';
+import { openStore } from '../../lib/stores/index.ts';
+import {
+  drainMarkers,
+  encodeOrdered,
+  type Flush,
+  flushBy,
+  shardBy,
+  splitKeyUpdates,
+  trackProgress,
+  watermarkBackpressure,
+} from '../../operators/index.ts';
+import { type EncodedRows, eventEncoder } from './encoded-rows.ts';
+import type { FlushQueue } from './flush-queue.ts';
+import { type CloudStorageOptions, parseOptions, type SinkSettings } from './options.ts';
+import type { Target } from './target.ts';
+import { targetFormatOf } from './target-identity.ts';
+import { TargetRoot } from './target-root.ts';
+import { writeFiles } from './write-files.ts';
+
+/**
+ * Writes changes to files on an object store, in the layout of TiCDC's cloud storage sink: row files, an index file that publishes them, schema
+ * files, and a checkpoint (`metadata`).
+ *
+ * Rows are acked when their data file and index file are durable, so a crash loses nothing; it can write rows again, which readers recognise by their
+ * positions. What is held in memory is bounded by `memory-quota` and what the source has in flight.
+ *
+ * @throws MR_INVALID_OPTION, MR_UNKNOWN_OPTION at once; the store's errors (MR_INVALID_URI, MR_STORE_UNWRITABLE, …) when the run opens it.
+ */
+export function cloudStorage(options: CloudStorageOptions): Sink {
+  const { settings, storeUri, notes, plain } = parseOptions(options);
+  encoderOf(settings, () => 0);
+  const uri = redactUrl(storeUri ?? options.store!.uri);
+  return Object.freeze({
+    name: 'cloudStorage',
+    options: Object.freeze({ uri, ...plain }),
+    open: async ({ context }: SinkContext): Promise<OpenSink> => {
+      for (const note of notes) context.logger.warn({ sink: 'cloudStorage' }, note);
+      const store = options.store ?? (await openStore(storeUri!, context.clock));
+      const encoder = encoderOf(settings, context.clock.now);
+      const paths = { ...DEFAULT_PATH_OPTIONS, fileIndexDigit: settings.fileIndexDigits };
+      const sink = new CloudStorage({ store, settings, paths, encoder, context }, options.store === undefined);
+      try {
+        await sink.openRoot();
+      } catch (error) {
+        await sink.close();
+        throw error;
+      }
+      return sink;
+    },
+  });
+}
+
+class CloudStorage implements OpenSink {
+  readonly #target: Target;
+  readonly #ownsStore: boolean;
+  readonly #failure = new Subject<never>();
+  readonly #queues: FlushQueue[] = [];
+  #root!: TargetRoot;
+
+  constructor(target: Target, ownsStore: boolean) {
+    this.#target = target;
+    this.#ownsStore = ownsStore;
+  }
+
+  async openRoot(): Promise<void> {
+    const { store, settings, context } = this.#target;
+    const onFailure = (error: unknown) => this.#failure.error(error);
+    this.#root = await TargetRoot.open({ store, clock: context.clock, format: targetFormatOf(settings), onFailure });
+  }
+
+  get identity() {
+    return this.#root.identity;
+  }
+
+  claim(identity: Parameters<OpenSink['claim']>[0]): Promise<void> {
+    return this.#root.claim(identity);
+  }
+
+  /** Architecture §2, "The life of a delivery": track → drain → encode → hold acks above the watermark → gather → write. */
+  write(deliveries: Observable<Delivery>): Observable<FlushReport> {
+    const { settings, context } = this.#target;
+    const items = deliveries.pipe(
+      settings.outputRawChangeEvent
+        ? (same) => same
+        : splitKeyUpdates({ keyless: hasOldImages(settings) ? 'keep' : 'split' }).bind(context),
+      trackProgress().bind(context),
+      drainMarkers().bind(context),
+      writableEvents(),
+    );
+    // A block event comes when its rows are durable, so it may pass by the stages that gather rows.
+    const files = items.pipe(
+      connect((shared) =>
+        merge(
+          shared.pipe(
+            filter((event): event is DmlEvent | DrainMarker => !isBlockEvent(event)),
+            gatherRows(this.#target),
+          ),
+          shared.pipe(filter(isBlockEvent)),
+        ),
+      ),
+    );
+    const reports = files.pipe(writeFiles(this.#target, watermarksOf(settings).low, (queue) => this.#queues.push(queue)).bind(context));
+    return failWith(this.#failure, reports);
+  }
+
+  publishCheckpoint(checkpointTs: bigint, final: boolean): Promise<void> {
+    return this.#root.publish(checkpointTs, final);
+  }
+
+  /** Waits for writes that had begun, so that no file appears after it. */
+  async close(): Promise<void> {
+    for (const queue of this.#queues) {
+      queue.stop();
+      await queue.idle();
+    }
+    await this.#root?.close();
+    if (this.#ownsStore) await this.#target.store.close();
+  }
+}
+
+/** Rows encoded, accepted within the memory quota and gathered into files to be; markers behind the rows before them. */
+function gatherRows({ settings, encoder, context }: Target): OperatorFunction<DmlEvent | DrainMarker, Flush<EncodedRows> | DrainMarker> {
+  const { high, low } = watermarksOf(settings);
+  // Encoders are synchronous, so one buffer serves all shards.
+  const encode = eventEncoder(encoder);
+  const shards = shardBy<DmlEvent | DrainMarker, EncodedRows | DrainMarker>(
+    { shards: settings.workerCount, key: ({ dispatcher }) => dispatcher },
+    () => encodeOrdered({ concurrency: 1, encode }),
+  );
+  const gather = flushBy<EncodedRows>({
+    key: ({ table, dispatcher }) => `${dispatcher}/${table.version}`,
+    intervalMs: settings.flushIntervalMs,
+    bytes: settings.fileSizeBytes,
+    quota: high,
+  });
+  return (source) =>
+    source.pipe(shards.bind(context), watermarkBackpressure<EncodedRows>({ high, low }).bind(context), gather.bind(context));
+}
+
+/** What is written of each delivery, event by event: rows, markers and block events. */
+function writableEvents(): OperatorFunction<Delivery, DmlEvent | DrainMarker | BlockEvent> {
+  return (source) =>
+    new Observable((subscriber) =>
+      source.subscribe({
+        next: ({ events }) => {
+          for (const event of events) if (event.type === 'dml' || event.type === 'marker' || isBlockEvent(event)) subscriber.next(event);
+        },
+        error: (error: unknown) => subscriber.error(error),
+        complete: () => subscriber.complete(),
+      }),
+    );
+}
+
+/** `source`, and the error of `failure` as soon as there is one. */
+function failWith<T>(failure: Observable<never>, source: Observable<T>): Observable<T> {
+  return new Observable((subscriber) => {
+    subscriber.add(failure.subscribe({ error: (error: unknown) => subscriber.error(error) }));
+    if (!subscriber.closed) subscriber.add(source.subscribe(subscriber));
+  });
+}
+
+/** Where enqueue acks are held, and where they run again (spec storage-sink §2.2). */
+function watermarksOf({ memoryQuotaBytes }: SinkSettings): { high: number; low: number } {
+  return { high: Math.floor(memoryQuotaBytes * 0.8), low: Math.floor(memoryQuotaBytes * 0.6) };
+}
+
+/** Whether a reader finds the row of an update by its old image where it has no key to go by. */
+function hasOldImages({ protocol, csv: { outputOldValue } }: SinkSettings): boolean {
+  return protocol !== 'csv' || outputOldValue;
+}
+
+function encoderOf(settings: SinkSettings, now: Clock['now']): RowEncoder {
+  const { terminator, csv: csvSettings, enableTidbExtension, onlyOutputUpdatedColumns, deleteOnlyOutputHandleKeyColumns } = settings;
+  return settings.protocol === 'csv'
+    ? csv({ ...csvSettings, terminator })
+    : canalJson({ now, terminator, enableTidbExtension, onlyOutputUpdatedColumns, deleteOnlyOutputHandleKeyColumns });
+}

@@ -1,0 +1,110 @@
+import { crc32 } from 'node:zlib';
+import { MillraceError, reasonOf } from '../../lib/errors.ts';
+import type { DispatcherId } from '../../lib/events/index.ts';
+import {
+  dataFilePath,
+  describeFile,
+  fileStem,
+  indexFilePath,
+  type PositionRun,
+  type Positions,
+  parseIndexFile,
+  parsePositions,
+  positionsPath,
+  stringifyIndexFile,
+  stringifyPositions,
+} from '../../lib/formats/storage-layout/index.ts';
+import type { Target } from './target.ts';
+
+/**
+ * The data files of one directory, numbered from 1. A file is published by the index file, which names the newest; a reader sees nothing else.
+ *
+ * Opened from what is stored (I8). A file behind the index is what a crash left between the two writes: if its sidecar describes it, it is whole and
+ * gets published; the replay that follows writes its rows again and readers know them by their positions.
+ */
+export class DataDirectory {
+  readonly path: string;
+  readonly #target: Target;
+  readonly #dispatcher: DispatcherId;
+  #last: number;
+
+  private constructor(target: Target, path: string, dispatcher: DispatcherId, last: number) {
+    this.#target = target;
+    this.path = path;
+    this.#dispatcher = dispatcher;
+    this.#last = last;
+  }
+
+  /** @throws MR_FOREIGN_FILE, MR_STORAGE_FILE_MALFORMED */
+  static async open(target: Target, path: string, dispatcher: DispatcherId): Promise<DataDirectory> {
+    const indexPath = indexFilePath(path, dispatcher, target.paths);
+    const index = await target.store.get(indexPath);
+    const last = index === null ? 0 : parseIndexFile(index.toString(), target.encoder.extension, indexPath);
+    const directory = new DataDirectory(target, path, dispatcher, last);
+    while (await target.store.exists(directory.nextFile)) await directory.#adopt();
+    return directory;
+  }
+
+  /** Where the next file goes. */
+  get nextFile(): string {
+    return dataFilePath(this.path, this.#nextStem, this.#target.encoder.extension);
+  }
+
+  /**
+   * Writes a file and publishes it: sidecar, then data, then index (spec storage-sink §5.3). A crash in between leaves at most one whole file
+   * behind the index.
+   *
+   * @throws MR_FOREIGN_FILE when somebody else wrote a file of that number meanwhile.
+   */
+  async write(parts: readonly Buffer[], runs: readonly PositionRun[]): Promise<Positions> {
+    const { store } = this.#target;
+    const path = this.nextFile;
+    const positions = describeFile(parts, runs);
+    await store.put(positionsPath(this.path, this.#nextStem), [Buffer.from(stringifyPositions(positions))]);
+    if (!(await store.putIfAbsent(path, parts))) throw this.#foreign(path, 'another process wrote it at this moment');
+    await this.#publish();
+    return positions;
+  }
+
+  get #nextStem(): string {
+    return fileStem(this.#last + 1, this.#dispatcher, this.#target.paths);
+  }
+
+  async #publish(): Promise<void> {
+    const indexPath = indexFilePath(this.path, this.#dispatcher, this.#target.paths);
+    const name = this.nextFile.slice(this.path.length + 1);
+    await this.#target.store.put(indexPath, [Buffer.from(stringifyIndexFile(name))]);
+    this.#last++;
+  }
+
+  async #adopt(): Promise<void> {
+    const path = this.nextFile;
+    const sidecarPath = positionsPath(this.path, this.#nextStem);
+    const sidecar = await this.#target.store.get(sidecarPath);
+    if (sidecar === null) throw this.#foreign(path, 'it stands behind the index and has no sidecar');
+    let positions: Positions;
+    try {
+      positions = parsePositions(sidecar.toString(), sidecarPath);
+    } catch (error) {
+      throw this.#foreign(path, reasonOf(error), error);
+    }
+    const chunks = await this.#target.store.read(path);
+    let bytes = 0;
+    let checksum = 0;
+    for await (const chunk of chunks ?? []) {
+      bytes += chunk.length;
+      checksum = crc32(chunk, checksum);
+    }
+    if (bytes !== positions.bytes || checksum !== positions.crc32)
+      throw this.#foreign(path, 'it is not the file that its sidecar describes');
+    await this.#publish();
+    this.#target.context.logger.info(
+      { path, rows: positions.rows },
+      'published a whole file that an earlier run had left behind its index',
+    );
+  }
+
+  #foreign(path: string, reason: string, cause?: unknown): MillraceError {
+    return new MillraceError('MR_FOREIGN_FILE', { path, uri: this.#target.store.uri, reason }, cause);
+  }
+}

@@ -1,0 +1,319 @@
+import { MillraceError } from '../../lib/errors.ts';
+import type { PlainOptions } from '../../lib/flow/index.ts';
+import { formatBytes, formatDuration, parseBytes, parseDurationMs } from '../../lib/runtime/units.ts';
+import { type ObjectStore, STORE_PARAMETERS } from '../../lib/stores/index.ts';
+
+/**
+ * Options of the cloud storage sink (spec storage-sink §7). Each has its default in the comment; a query parameter of `uri` under the kebab-case name
+ * (`?flush-interval=10s&protocol=csv&delimiter=;`) wins over the member here.
+ */
+export interface CloudStorageOptions {
+  /** `file:///dir` or `s3://bucket/prefix`, with options as query parameters. Exactly one of `uri` and `store` is given. */
+  readonly uri?: string;
+  /** A store that is open already; the sink does not close it. */
+  readonly store?: ObjectStore;
+  /** `canal-json` or `csv`. Required, here or in `uri`. */
+  readonly protocol?: string;
+  /** How many tables are written at once. Default 16; at most 512. */
+  readonly workerCount?: number;
+  /** A file is written this long after its first row came. Default `5s`; 100 ms to 10 min. */
+  readonly flushInterval?: string | number;
+  /** A file is written when its rows reach this size; it can exceed it by one block of rows. Default `64MiB`; 1 KiB to 512 MiB. */
+  readonly fileSize?: string | number;
+  /** Encoded bytes held in memory until they are durable. At 0.8 of it the source is held, at 0.6 it goes on. Default `64MiB`; at least 1 MiB. */
+  readonly memoryQuota?: string | number;
+  /** Directories by the UTC date of the write: `none`, `year`, `month` or `day`. Default `day`. */
+  readonly dateSeparator?: string;
+  /** Digits of the number in a file's name. Default 20; 6 to 20. */
+  readonly fileIndexDigit?: number;
+  /** Ends each row. Default CRLF. */
+  readonly terminator?: string;
+  /** Column ids in schema files. Default false. */
+  readonly outputColumnId?: boolean;
+  /** Leaves updates that change the key whole, instead of a delete and an insert. Default false. */
+  readonly outputRawChangeEvent?: boolean;
+  /** canal-json: `old` has only the columns that changed. Default false. */
+  readonly onlyOutputUpdatedColumns?: boolean;
+  /** canal-json: a delete has only the key columns. Default false. */
+  readonly deleteOnlyOutputHandleKeyColumns?: boolean;
+  /** canal-json: rows carry their commitTs (`_tidb.commitTs`). Default true. */
+  readonly enableTidbExtension?: boolean;
+  readonly csv?: CsvOptions;
+}
+
+/** Options of the csv format (spec storage-sink §7.3). */
+export interface CsvOptions {
+  /** Default `,`; up to three bytes. */
+  readonly delimiter?: string;
+  /** Default `"`; empty for backslash escapes instead of quotes. */
+  readonly quote?: string;
+  /** What null is written as. Default `\N`. */
+  readonly null?: string;
+  /** Default true. */
+  readonly includeCommitTs?: boolean;
+  /** `base64` or `hex`. Default `base64`. */
+  readonly binaryEncodingMethod?: string;
+  /** An update is two rows, old and new. Default false. */
+  readonly outputOldValue?: boolean;
+  /** Column names as the first line of each file. Default false. */
+  readonly outputFieldHeader?: boolean;
+}
+
+/** Every option with its value, checked and in the unit of its name. */
+export interface SinkSettings {
+  readonly protocol: 'canal-json' | 'csv';
+  readonly workerCount: number;
+  readonly flushIntervalMs: number;
+  readonly fileSizeBytes: number;
+  readonly memoryQuotaBytes: number;
+  readonly dateSeparator: 'none' | 'year' | 'month' | 'day';
+  readonly fileIndexDigits: number;
+  readonly terminator: string;
+  readonly outputColumnId: boolean;
+  readonly outputRawChangeEvent: boolean;
+  readonly onlyOutputUpdatedColumns: boolean;
+  readonly deleteOnlyOutputHandleKeyColumns: boolean;
+  readonly enableTidbExtension: boolean;
+  readonly csv: CsvSettings;
+}
+
+export interface CsvSettings {
+  readonly delimiter: string;
+  readonly quote: string;
+  readonly null: string;
+  readonly includeCommitTs: boolean;
+  readonly binaryEncodingMethod: 'base64' | 'hex';
+  readonly outputOldValue: boolean;
+  readonly outputFieldHeader: boolean;
+}
+
+export interface ParsedOptions {
+  readonly settings: SinkSettings;
+  /** The URI without the sink's own parameters: what the store is opened with. Null when a store was given. */
+  readonly storeUri: string | null;
+  /** Values that were brought inside their bounds, to be logged when the sink opens. */
+  readonly notes: readonly string[];
+  /** For `describe`. */
+  readonly plain: PlainOptions;
+}
+
+/**
+ * Checks everything that can be checked without connecting.
+ *
+ * @throws MR_INVALID_OPTION, MR_UNKNOWN_OPTION. A wrong URI is found when the store opens.
+ */
+export function parseOptions(options: CloudStorageOptions): ParsedOptions {
+  const given = new Map<string, unknown>();
+  takeMembers(options, given);
+  const { storeUri, fromUri } = splitUri(options);
+  for (const [name, value] of fromUri) given.set(name, value);
+
+  const notes: string[] = [];
+  const values = Object.fromEntries(
+    [...OPTIONS].map(([name, option]) => [name, option.parse(name, given.get(name), (note) => notes.push(note))]),
+  );
+  const settings = settingsOf(values);
+  if (settings.protocol === 'csv') {
+    if (settings.deleteOnlyOutputHandleKeyColumns) throw invalid('delete-only-output-handle-key-columns', true, 'false with csv');
+    if (settings.outputRawChangeEvent && !settings.csv.outputOldValue)
+      throw invalid('output-raw-change-event', true, 'false with csv, unless output-old-value is true');
+  }
+  const plain: Record<string, unknown> = {};
+  for (const name of given.keys()) if (OPTIONS.has(name)) plain[name] = OPTIONS.get(name)!.show?.(values[name] as never) ?? values[name];
+  return { settings, storeUri, notes, plain };
+}
+
+interface Option<T> {
+  /** The key in the options object; `csv.` before it for one of the csv format. */
+  readonly member: string;
+  parse(name: string, value: unknown, note: (text: string) => void): T;
+  show?(value: T): string;
+}
+
+const OPTIONS = new Map<string, Option<never>>(
+  Object.entries({
+    protocol: choice('protocol', ['canal-json', 'csv'], null),
+    'worker-count': {
+      member: 'workerCount',
+      parse: (name: string, value: unknown, note: (text: string) => void) => {
+        const count = integer(name, value, 16);
+        if (count <= 0) throw invalid(name, value, 'greater than 0');
+        return clamp(name, count, 1, 512, String, note);
+      },
+    },
+    'flush-interval': {
+      member: 'flushInterval',
+      parse: (name: string, value: unknown, note: (text: string) => void) =>
+        clamp(name, parseDurationMs(quantity(value, '5s'), name), 100, 600_000, formatDuration, note),
+      show: formatDuration,
+    },
+    'file-size': {
+      member: 'fileSize',
+      parse: (name: string, value: unknown, note: (text: string) => void) =>
+        clamp(name, parseBytes(quantity(value, '64MiB'), name), 1024, 536_870_912, formatBytes, note),
+      show: formatBytes,
+    },
+    'memory-quota': {
+      member: 'memoryQuota',
+      parse: (name: string, value: unknown) => parseBytes(quantity(value, '64MiB'), name, { min: 1024 * 1024 }),
+      show: formatBytes,
+    },
+    'date-separator': choice('dateSeparator', ['none', 'year', 'month', 'day'], 'day'),
+    'file-index-digit': {
+      member: 'fileIndexDigit',
+      parse: (name: string, value: unknown, note: (text: string) => void) => {
+        const digits = integer(name, value, 20);
+        if (digits >= 6 && digits <= 20) return digits;
+        note(`${name} is ${digits}, outside 6 to 20: 20 is used`);
+        return 20;
+      },
+    },
+    terminator: text('terminator', '\r\n', true),
+    'output-column-id': flag('outputColumnId', false),
+    'output-raw-change-event': flag('outputRawChangeEvent', false),
+    'only-output-updated-columns': flag('onlyOutputUpdatedColumns', false),
+    'delete-only-output-handle-key-columns': flag('deleteOnlyOutputHandleKeyColumns', false),
+    'enable-tidb-extension': flag('enableTidbExtension', true),
+    delimiter: text('csv.delimiter', ','),
+    quote: text('csv.quote', '"'),
+    null: text('csv.null', '\\N'),
+    'include-commit-ts': flag('csv.includeCommitTs', true),
+    'binary-encoding-method': text('csv.binaryEncodingMethod', 'base64'),
+    'output-old-value': flag('csv.outputOldValue', false),
+    'output-field-header': flag('csv.outputFieldHeader', false),
+  } satisfies Record<string, Option<never> | Option<number> | Option<string> | Option<boolean>>) as [string, Option<never>][],
+);
+
+function settingsOf(values: Record<string, unknown>): SinkSettings {
+  return Object.freeze({
+    protocol: values['protocol'],
+    workerCount: values['worker-count'],
+    flushIntervalMs: values['flush-interval'],
+    fileSizeBytes: values['file-size'],
+    memoryQuotaBytes: values['memory-quota'],
+    dateSeparator: values['date-separator'],
+    fileIndexDigits: values['file-index-digit'],
+    terminator: values['terminator'],
+    outputColumnId: values['output-column-id'],
+    outputRawChangeEvent: values['output-raw-change-event'],
+    onlyOutputUpdatedColumns: values['only-output-updated-columns'],
+    deleteOnlyOutputHandleKeyColumns: values['delete-only-output-handle-key-columns'],
+    enableTidbExtension: values['enable-tidb-extension'],
+    csv: Object.freeze({
+      delimiter: values['delimiter'],
+      quote: values['quote'],
+      null: values['null'],
+      includeCommitTs: values['include-commit-ts'],
+      binaryEncodingMethod: values['binary-encoding-method'],
+      outputOldValue: values['output-old-value'],
+      outputFieldHeader: values['output-field-header'],
+    }),
+  }) as SinkSettings;
+}
+
+/** The members that were given, under their option names. Members that no option has are refused. */
+function takeMembers(options: CloudStorageOptions, given: Map<string, unknown>): void {
+  const names = new Map([...OPTIONS].map(([name, { member }]) => [member, name]));
+  const take = (prefix: string, object: object) => {
+    for (const [member, value] of Object.entries(object)) {
+      if (prefix === '' && ['uri', 'store', 'csv'].includes(member)) continue;
+      const name = names.get(prefix + member);
+      if (name === undefined) throw unknown(prefix + member, [...names.keys()]);
+      if (value !== undefined) given.set(name, value);
+    }
+  };
+  take('', options);
+  take('csv.', options.csv ?? {});
+}
+
+/** The sink's own parameters, and the URI with the others. */
+function splitUri(options: CloudStorageOptions) {
+  const fromUri = new Map<string, string>();
+  if ((options.uri === undefined) === (options.store === undefined)) {
+    throw invalid('uri', options.uri === undefined ? 'missing' : 'given beside store', 'given, or else store is');
+  }
+  if (options.uri === undefined) return { storeUri: null, fromUri };
+  const scheme = /^[^:/?]*/.exec(options.uri)![0].toLowerCase();
+  const storeParameters = STORE_PARAMETERS[scheme] ?? [];
+  const at = options.uri.indexOf('?');
+  if (at < 0) return { storeUri: options.uri, fromUri };
+  const kept: string[] = [];
+  for (const part of options.uri.slice(at + 1).split('&')) {
+    if (part === '') continue;
+    const [[name, value]] = [...new URLSearchParams(part)] as [[string, string]];
+    if (OPTIONS.has(name)) fromUri.set(name, value);
+    else if (storeParameters.includes(name)) kept.push(part);
+    else throw unknown(name, [...OPTIONS.keys(), ...storeParameters]);
+  }
+  const base = options.uri.slice(0, at);
+  return { storeUri: kept.length === 0 ? base : `${base}?${kept.join('&')}`, fromUri };
+}
+
+function choice(member: string, allowed: readonly string[], byDefault: string | null): Option<string> {
+  return {
+    member,
+    parse: (name, value) => {
+      const chosen = value ?? byDefault;
+      if (typeof chosen !== 'string' || !allowed.includes(chosen)) throw invalid(name, chosen ?? 'missing', `one of ${allowed.join(', ')}`);
+      return chosen;
+    },
+  };
+}
+
+function text(member: string, byDefault: string, mustHaveLength = false): Option<string> {
+  return {
+    member,
+    parse: (name, value) => {
+      const chosen = value ?? byDefault;
+      if (typeof chosen !== 'string') throw invalid(name, chosen, 'text');
+      if (mustHaveLength && chosen === '') throw invalid(name, '""', 'at least one character');
+      return chosen;
+    },
+  };
+}
+
+function flag(member: string, byDefault: boolean): Option<boolean> {
+  return {
+    member,
+    parse: (name, value) => {
+      const chosen = value ?? byDefault;
+      if (chosen === true || chosen === 'true') return true;
+      if (chosen === false || chosen === 'false') return false;
+      throw invalid(name, chosen, 'true or false');
+    },
+  };
+}
+
+function integer(name: string, value: unknown, byDefault: number): number {
+  const chosen = value ?? byDefault;
+  const number = typeof chosen === 'string' && /^-?\d+$/.test(chosen) ? Number(chosen) : chosen;
+  if (typeof number !== 'number' || !Number.isSafeInteger(number)) throw invalid(name, chosen, 'a whole number');
+  return number;
+}
+
+/** What `parseBytes` and `parseDurationMs` take; empty text counts as not given (spec storage-sink §7.1). */
+function quantity(value: unknown, byDefault: string): string | number {
+  if (value === undefined || value === '') return byDefault;
+  return typeof value === 'number' ? value : String(value);
+}
+
+function clamp(
+  name: string,
+  value: number,
+  min: number,
+  max: number,
+  show: (value: number) => string,
+  note: (text: string) => void,
+): number {
+  const clamped = Math.min(Math.max(value, min), max);
+  if (clamped !== value) note(`${name} is ${show(value)}, outside ${show(min)} to ${show(max)}: ${show(clamped)} is used`);
+  return clamped;
+}
+
+function invalid(option: string, value: unknown, bound: string): MillraceError {
+  return new MillraceError('MR_INVALID_OPTION', { option, value: String(value), bound });
+}
+
+function unknown(option: string, known: readonly string[]): MillraceError {
+  return new MillraceError('MR_UNKNOWN_OPTION', { option, owner: 'the cloud storage sink', known: known.join(', ') });
+}

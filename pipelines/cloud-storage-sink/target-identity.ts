@@ -1,0 +1,65 @@
+import { MillraceError } from '../../lib/errors.ts';
+import { type JsonValue, parseJson, stringifyJson } from '../../lib/formats/json.ts';
+import type { SinkSettings } from './options.ts';
+
+/** The object in which a target remembers its source and its row format. No table's folder can be called `meta`. */
+export const TARGET_IDENTITY_PATH = 'meta/source.json';
+
+export interface TargetIdentity {
+  /** The source's identity, as the source gave it. */
+  readonly identity: JsonValue;
+  readonly format: TargetFormat;
+}
+
+/** What a reader must know to decode the files: the protocol and its options under their names of spec storage-sink §7. */
+export type TargetFormat = { readonly protocol: string } & { readonly [option: string]: string | boolean };
+
+/** The options of `settings` that change what files look like. */
+export function targetFormatOf({ protocol, terminator, csv }: SinkSettings): TargetFormat {
+  if (protocol === 'canal-json') return { protocol, terminator };
+  return {
+    protocol,
+    terminator,
+    delimiter: csv.delimiter,
+    quote: csv.quote,
+    null: csv.null,
+    'include-commit-ts': csv.includeCommitTs,
+    'binary-encoding-method': csv.binaryEncodingMethod,
+    'output-old-value': csv.outputOldValue,
+    'output-field-header': csv.outputFieldHeader,
+  };
+}
+
+export function stringifyTargetIdentity({ identity, format }: TargetIdentity): string {
+  return `${stringifyJson({ v: 1, identity, format }, 2)}\n`;
+}
+
+/** Throws MR_STORAGE_FILE_MALFORMED. */
+export function parseTargetIdentity(content: string): TargetIdentity {
+  const malformed = (reason: string, cause?: unknown) =>
+    new MillraceError('MR_STORAGE_FILE_MALFORMED', { path: TARGET_IDENTITY_PATH, reason }, cause);
+  let value: JsonValue;
+  try {
+    value = parseJson(content);
+  } catch (error) {
+    throw malformed('it is no JSON', error);
+  }
+  const { v, identity, format } = (value ?? {}) as { v?: JsonValue; identity?: JsonValue; format?: JsonValue };
+  if (v !== 1) throw malformed('its version is not 1');
+  if (identity === undefined || typeof format !== 'object' || format === null || typeof (format as TargetFormat).protocol !== 'string') {
+    throw malformed('identity or format is missing');
+  }
+  return { identity, format: format as TargetFormat };
+}
+
+/** One text for one value, whatever the order of its members. */
+export function canonicalText(value: JsonValue): string {
+  return stringifyJson(sorted(value));
+}
+
+function sorted(value: JsonValue): JsonValue {
+  if (Array.isArray(value)) return (value as readonly JsonValue[]).map(sorted);
+  if (value === null || typeof value !== 'object') return value;
+  const members = Object.entries(value as { readonly [key: string]: JsonValue | undefined }).sort(([a], [b]) => (a < b ? -1 : 1));
+  return Object.fromEntries(members.map(([key, member]) => [key, member === undefined ? undefined : sorted(member)]));
+}

@@ -1,0 +1,14 @@
+import type { Context } from '../../lib/flow/index.ts';
+import type { RowEncoder } from '../../lib/formats/encoder.ts';
+import type { PathOptions } from '../../lib/formats/storage-layout/index.ts';
+import type { ObjectStore } from '../../lib/stores/object-store.ts';
+import type { SinkSettings } from './options.ts';
+
+/** Where an open sink writes, and how. */
+export interface Target {
+  readonly store: ObjectStore;
+  readonly settings: SinkSettings;
+  readonly paths: PathOptions;
+  readonly encoder: RowEncoder;
+  readonly context: Context;
+}

@@ -1,0 +1,104 @@
+import { Observable } from 'rxjs';
+import { MillraceError } from '../../lib/errors.ts';
+import { ALL_DISPATCHERS, type BlockEvent, type DispatcherId, type DrainMarker, type Table, tableName } from '../../lib/events/index.ts';
+import { type Operator, operator } from '../../lib/flow/index.ts';
+import type { FlushReport } from '../../lib/runtime/sink.ts';
+import type { Flush } from '../../operators/index.ts';
+import type { EncodedRows } from './encoded-rows.ts';
+import { FlushQueue } from './flush-queue.ts';
+import { TableWriter } from './table-writer.ts';
+import type { Target } from './target.ts';
+
+/** What arrives at the end of the sink. A block event comes when its dispatcher is drained. */
+export type WriteItem = Flush<EncodedRows> | DrainMarker | BlockEvent;
+
+/**
+ * Writes flushes to files: one target table strictly in order, several tables beside each other (`worker-count`), so that a slow one delays no other. A
+ * drain marker is flush-acked when everything of its dispatcher before it is durable.
+ *
+ * The first error ends the stream; nothing is started or acked after it. When the source completes, the stream does once all is written.
+ *
+ * @param lowBytes the level of the gauge at which the source goes on.
+ * @param track hears of each queue that starts, so that whoever closes the store can wait for it.
+ */
+export function writeFiles(target: Target, lowBytes: number, track: (queue: FlushQueue) => void): Operator<WriteItem, FlushReport> {
+  return operator(
+    'writeFiles',
+    { parallel: target.settings.workerCount },
+    ({ gauge }) =>
+      (source) =>
+        new Observable((subscriber) => {
+          const queue = new FlushQueue(target.settings.workerCount, (error) => subscriber.error(error));
+          track(queue);
+          const tables = new TableLanes(target);
+          const report = (written: FlushReport | null) => {
+            if (queue.isStopped) return;
+            if (written !== null) subscriber.next(written);
+            // The source may be held by what is still gathered: with nothing else left to write, that must not wait for its interval.
+            if (gauge.level > lowBytes && queue.isLastJob) gauge.press();
+          };
+          const accept = (item: WriteItem) => {
+            if ('events' in item) {
+              const { lane, writer } = tables.of(item.events[0]!.table);
+              queue.push(lane, async () => report(await writer.writeRows(item, () => queue.isStopped)));
+            } else if (item.type === 'marker') {
+              const done = async () => item.ack.postFlush();
+              const lane = item.dispatcher === ALL_DISPATCHERS ? null : tables.laneOf(item.dispatcher);
+              if (lane === null) queue.pushBehindAll(done);
+              else queue.push(lane, done);
+            } else if (item.type === 'syncpoint') {
+              queue.pushBehindAll(async () => item.ack.postFlush());
+            } else {
+              const { lane, writer } = tables.of(item.table);
+              queue.push(lane, async () => report(await writer.writeSchema(item, () => queue.isStopped)));
+            }
+          };
+          subscriber.add(() => queue.stop());
+          subscriber.add(
+            source.subscribe({
+              next: (item) => {
+                try {
+                  accept(item);
+                } catch (error) {
+                  subscriber.error(error);
+                }
+              },
+              error: (error: unknown) => subscriber.error(error),
+              complete: () => {
+                queue.idle().then(() => subscriber.complete());
+              },
+            }),
+          );
+        }),
+  );
+}
+
+/** The writer of each target table. Its lane is the table's name: a table that is dropped and made again under its name stays in one. */
+class TableLanes {
+  readonly #target: Target;
+  readonly #writers = new Map<string, { readonly lane: string; readonly table: Table; readonly writer: TableWriter }>();
+  readonly #lanes = new Map<DispatcherId, string>();
+
+  constructor(target: Target) {
+    this.#target = target;
+  }
+
+  of(table: Table): { lane: string; writer: TableWriter } {
+    const lane = `${table.schema}\0${table.name}`;
+    let found = this.#writers.get(lane);
+    if (found === undefined) {
+      found = { lane, table, writer: new TableWriter(this.#target) };
+      this.#writers.set(lane, found);
+    } else if (found.table.sourceSchema !== table.sourceSchema || found.table.sourceName !== table.sourceName) {
+      const names = { table: tableName(table), other: tableName(found.table), target: `${table.schema}.${table.name}` };
+      throw new MillraceError('MR_TABLES_COLLIDE', names);
+    }
+    this.#lanes.set(table.dispatcher, lane);
+    return found;
+  }
+
+  /** The lane of a dispatcher's table; one of its own for a dispatcher that has written nothing yet. */
+  laneOf(dispatcher: DispatcherId): string {
+    return this.#lanes.get(dispatcher) ?? dispatcher;
+  }
+}

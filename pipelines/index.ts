@@ -1,0 +1,2 @@
+export * from './cloud-storage-sink/index.ts';
+export * from './storage-reader/index.ts';

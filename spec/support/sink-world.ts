@@ -1,0 +1,92 @@
+import { type Column, type ChangeEvent, Delivery, type DispatcherId, defineTable, dispatcherOfTable, isBlockEvent, type RowBlock, resolvedEvent, type Table } from '../../lib/events/index.ts';
+import { type Clock, type Context, createContext, Progress, pump } from '../../lib/flow/index.ts';
+import type { FlushReport, OpenSink } from '../../lib/runtime/sink.ts';
+import type { ObjectStore } from '../../lib/stores/index.ts';
+import { cloudStorage, type CloudStorageOptions } from '../../pipelines/index.ts';
+
+export function column(name: string, index: number, parts: Partial<Column> = {}): Column {
+  const defaults = { type: 'text', typeModifier: -1, nullable: true, isPrimaryKey: false, isIdentity: false, defaultText: null };
+  return { name, wireIndex: index, columnId: index + 1, ...defaults, ...parts };
+}
+
+/** A table of columns, those in `keys` being its primary key; without keys its replica identity is full. */
+export function table(name: string, version: bigint, columns: readonly (string | Column)[], keys: readonly string[] = [], parts: Partial<Table> = {}): Table {
+  const tableId = [...name].reduce((sum, char) => sum * 31 + char.charCodeAt(0), 7) % 1_000_000;
+  const names = { sourceSchema: 'public', sourceName: name, schema: 'public', name };
+  return defineTable({
+    dispatcher: dispatcherOfTable('world', tableId) as DispatcherId,
+    ...names,
+    tableId,
+    version,
+    columns: columns.map((given, index) => {
+      const made = typeof given === 'string' ? column(given, index) : { ...given, wireIndex: index };
+      return keys.includes(made.name) ? { ...made, isPrimaryKey: true, isIdentity: true, nullable: false } : { ...made, isIdentity: keys.length === 0 };
+    }),
+    replicaIdentity: keys.length === 0 ? 'full' : 'default',
+    ...parts,
+  });
+}
+
+/** One transaction of a source: its events are made anew for each run, because acks are. Block events go in deliveries of their own. */
+export interface Transaction {
+  readonly commitTs: bigint;
+  readonly events: () => readonly ChangeEvent[];
+}
+
+/** What a source would send after `checkpointTs`: each event a delivery, then what resolves the transaction. */
+export function deliveriesOf(history: readonly Transaction[], checkpointTs: bigint): Delivery[] {
+  return history
+    .filter(({ commitTs }) => commitTs > checkpointTs)
+    .flatMap(({ commitTs, events }) => [...events().map((event) => new Delivery([event], bytesOf(event))), new Delivery([resolvedEvent(commitTs)])]);
+}
+
+function bytesOf(event: ChangeEvent): number {
+  return event.type === 'dml' ? event.rows.retainedBytes : 0;
+}
+
+/** What a run of the sink leaves behind beside the store. */
+export interface SinkRun {
+  readonly reports: FlushReport[];
+  /** The newest checkpoint, stored as a run does before it publishes it. */
+  checkpointTs: bigint;
+  /** The error that ended it; null when it came to its end. */
+  error: unknown;
+}
+
+/** Runs deliveries through the sink as a run does: one block event at a time, each checkpoint saved and then published. */
+export async function runSink(
+  store: ObjectStore,
+  history: readonly Transaction[],
+  options: Partial<CloudStorageOptions> = {},
+  { checkpointTs = 0n, clock }: { checkpointTs?: bigint; clock?: Clock } = {},
+): Promise<SinkRun> {
+  const progress = new Progress(checkpointTs);
+  const context = createContext({ progress, ...(clock && { clock }) });
+  const run: SinkRun = { reports: [], checkpointTs, error: null };
+  let sink: OpenSink | null = null;
+  try {
+    sink = await cloudStorage({ store, protocol: 'canal-json', flushInterval: '10m', ...options }).open({ pipeline: 'world', context });
+    await sink.claim({ source: 'world' });
+    await writeAll(sink, deliveriesOf(history, checkpointTs), run, context);
+    await sink.publishCheckpoint(progress.checkpointTs, true);
+  } catch (error) {
+    run.error = error;
+  } finally {
+    run.checkpointTs = progress.checkpointTs;
+    await sink?.close();
+  }
+  return run;
+}
+
+function writeAll(sink: OpenSink, deliveries: readonly Delivery[], run: SinkRun, { progress }: Context): Promise<void> {
+  return new Promise((resolve, reject) => {
+    progress.checkpoint$.subscribe((checkpointTs) => {
+      if (checkpointTs > 0n) sink.publishCheckpoint(checkpointTs, false).catch(reject);
+    });
+    const source = pump((async function* () {
+      yield* deliveries;
+    })());
+    sink.write(source).subscribe({ next: (report) => run.reports.push(report), error: reject, complete: resolve });
+  });
+}
+
