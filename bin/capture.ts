@@ -6,6 +6,7 @@ import { cloudStorage } from '../pipelines/index.ts';
 import type { ExitCode } from './command-line.ts';
 import type { Output } from './output.ts';
 import { showProgress } from './progress.ts';
+import { requireOptions } from './required.ts';
 import { drainOnSignals } from './signals.ts';
 
 interface CaptureOptions {
@@ -27,15 +28,17 @@ interface CaptureOptions {
 
 /** `millrace capture`: a database's rows, then its changes, into files, until it is stopped. */
 export function captureCommand(output: Output, exit: (code: ExitCode) => void): Command {
-  return new Command('capture')
+  const command = new Command('capture')
     .description('Copies the tables of a PostgreSQL database, then their changes as they are committed, into files.')
-    .requiredOption('--from <url>', 'the database: postgres://user:password@host/database')
-    .requiredOption('--to <uri>', 'the target: file:///dir or s3://bucket/prefix; options of the sink may follow as ?name=value')
+    .option('--from <url>', 'the database: postgres://user:password@host/database (required)')
+    .option('--to <uri>', 'the target: file:///dir or s3://bucket/prefix; options of the sink may follow as ?name=value (required)')
     .option('--tables <patterns>', "tables to capture, such as 'public.*,!public.tmp_*' (default: every user table)")
     .addOption(new Option('--protocol <name>', 'the row format').choices(['canal-json', 'csv']).default('canal-json'))
     .option('--slot <name>', 'the replication slot', 'millrace')
     .option('--publication <name>', 'the publication', 'millrace')
-    .addOption(new Option('--snapshot <when>', 'whether the rows that are there are copied first').choices(['initial', 'never']).default('initial'))
+    .addOption(
+      new Option('--snapshot <when>', 'whether the rows that are there are copied first').choices(['initial', 'never']).default('initial'),
+    )
     .option('--state <dir>', 'the folder of the checkpoint', './.millrace')
     .option('--flush-interval <duration>', 'a file is written this long after its first row (default: 5s)')
     .option('--file-size <size>', 'a file is written at this size (default: 64MiB)')
@@ -43,8 +46,12 @@ export function captureCommand(output: Output, exit: (code: ExitCode) => void): 
     .option('--until-caught-up', 'stop, drained, once what the database had at the start is flushed')
     .option('--drain-timeout <duration>', 'fail when a stop takes longer than this', '60s')
     .option('--resnapshot <tables>', 'tables to copy anew, such as public.orders')
-    .addHelpText('after', '\nSIGINT and SIGTERM flush what was accepted and exit 0; a second one exits at once, 1.\nPrints, at the end: table <TAB> rows <TAB> files <TAB> bytes written.')
+    .addHelpText(
+      'after',
+      '\nSIGINT and SIGTERM flush what was accepted and exit 0; a second one exits at once, 1.\nPrints, at the end: table <TAB> rows <TAB> files <TAB> bytes written.',
+    )
     .action(async (options: CaptureOptions) => exit(await capture(options, output)));
+  return requireOptions(command, ['from', 'to']);
 }
 
 async function capture(options: CaptureOptions, output: Output): Promise<ExitCode> {
@@ -66,7 +73,11 @@ async function capture(options: CaptureOptions, output: Output): Promise<ExitCod
     ...(fileSize === undefined ? {} : { fileSize }),
   });
   const definition = definePipeline({ name: slot, source, stages: [], sink, checkpoint: fileCheckpoint(options.state) });
-  const running = run(definition, { logger: output.logger, drainTimeoutMs, ...(options.untilCaughtUp ? { until: 'caught-up' as const } : {}) });
+  const running = run(definition, {
+    logger: output.logger,
+    drainTimeoutMs,
+    ...(options.untilCaughtUp ? { until: 'caught-up' as const } : {}),
+  });
   const hideProgress = showProgress(running, output);
   const releaseSignals = drainOnSignals(running, output);
   try {

@@ -45,7 +45,9 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
 }
 
 function isUsage(error: unknown): boolean {
-  return isMillraceError(error, 'MR_INVALID_OPTION') || isMillraceError(error, 'MR_UNKNOWN_OPTION') || isMillraceError(error, 'MR_INVALID_URI');
+  return (
+    isMillraceError(error, 'MR_INVALID_OPTION') || isMillraceError(error, 'MR_UNKNOWN_OPTION') || isMillraceError(error, 'MR_INVALID_URI')
+  );
 }
 
 /** The package's version: `package.json` stands one folder up, or two in the built package. */

@@ -2,7 +2,15 @@ import { createRequire } from 'node:module';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Command } from 'commander';
-import { describe, isPipelineDefinition, MillraceError, type PipelineDefinition, reasonOf, stringifyJson, toMermaid } from '../lib/index.ts';
+import {
+  describe,
+  isPipelineDefinition,
+  MillraceError,
+  type PipelineDefinition,
+  reasonOf,
+  stringifyJson,
+  toMermaid,
+} from '../lib/index.ts';
 import type { ExitCode } from './command-line.ts';
 import type { Output } from './output.ts';
 
@@ -22,7 +30,7 @@ async function describeFile(file: string, isMermaid: boolean, output: Output): P
   if (isMermaid) {
     for (const description of descriptions) await output.line(toMermaid(description).trimEnd());
   } else {
-    await output.line(stringifyJson(descriptions.length === 1 ? { ...descriptions[0]! } : descriptions.map((one) => ({ ...one })), 2));
+    await output.line(stringifyJson(descriptions.length === 1 ? descriptions[0]! : descriptions, 2));
   }
   return 0;
 }

@@ -34,17 +34,18 @@ export class Output {
 
   /** Writes a line for people above the live bar; elsewhere it is a line of the log. */
   say(text: string, details: object = {}): void {
-    if (!this.isTerminal) return this.logger.info(details, text);
     this.clearBar();
-    process.stderr.write(`${scrubText(text)}\n`);
+    if (this.isTerminal) process.stderr.write(`${scrubText(text)}\n`);
+    else this.logger.info(details, text);
   }
 
   /** Reports an error, unless the log has it already. */
   failed(error: unknown, isUsage: boolean): ExitCode {
+    const isLogged = !this.isTerminal && typeof error === 'object' && error !== null && this.#reported.has(error);
     if (isUsage || this.isTerminal) {
       this.clearBar();
-      process.stderr.write(`millrace: ${scrubText(reasonOf(error))}\n`);
-    } else if (typeof error !== 'object' || error === null || !this.#reported.has(error)) {
+      if (!isLogged) process.stderr.write(`millrace: ${scrubText(reasonOf(error))}\n`);
+    } else if (!isLogged) {
       this.logger.error({ err: error }, reasonOf(error));
     }
     return isUsage ? 2 : 1;

@@ -21,9 +21,17 @@ export const ERRORS = {
     message: 'table {table} has no column {column}; it has {columns}',
     remedy: 'Correct the column name; names are exact, case included.',
   },
+  MR_EMPTY_BLOCK: {
+    message: 'a block of table {table} was left without rows',
+    remedy: 'A stage that keeps no row of a block drops the event (return DROP) instead of making an empty block.',
+  },
+  MR_INVALID_VALUE: {
+    message: 'column {column} of table {table} was set to {kind}; it takes text or null',
+    remedy: 'Return the value as text (String(value)), or null; to leave a column as it is, do not set it.',
+  },
   MR_ROUTE_CONFLICT: {
     message: 'tables {tables} are both routed to {target}',
-    remedy: 'Give each table a target name of its own; a rule may build it from the names of the source schema and table',
+    remedy: 'Give each table a target name of its own; a rule may build it from the names of the source schema and table.',
   },
   MR_COUNTER_OVERFLOW: {
     message: '{counter} would exceed {bound}',
@@ -46,12 +54,15 @@ export const ERRORS = {
     remedy: 'Remove the cause and start again; the run resumes from the checkpoint before it and nothing is lost.',
   },
   MR_DRAIN_TIMEOUT: {
-    message: 'the stop took longer than {timeout}: {pendingEvents} events ({pendingBytes}) are not flushed, the checkpoint is {checkpointTs}',
-    remedy: 'See whether the target answers, or allow more time (--drain-timeout); the next start resumes from the checkpoint and nothing is lost.',
+    message:
+      'the stop took longer than {timeout}: {pendingEvents} events ({pendingBytes}) are not flushed, the checkpoint is {checkpointTs}',
+    remedy:
+      'See whether the target answers, or allow more time (--drain-timeout); the next start resumes from the checkpoint and nothing is lost.',
   },
   MR_PGOUTPUT_MALFORMED: {
     message: 'a logical replication message ({message}) is malformed at its byte {offset}: {reason}',
-    remedy: 'The run resumes from its checkpoint; if it happens again, check what stands between Millrace and the server, and report the server version.',
+    remedy:
+      'The run resumes from its checkpoint; if it happens again, check what stands between Millrace and the server, and report the server version.',
   },
   MR_PGOUTPUT_BINARY: {
     message: 'column {column} of a tuple of relation {relationId} came in binary form; rows are read as text',
@@ -59,10 +70,12 @@ export const ERRORS = {
   },
   MR_COPY_MALFORMED: {
     message: 'a COPY row is malformed at its byte {offset}: {reason}',
-    remedy: 'The snapshot of the table is taken again; if it happens again, check what stands between Millrace and the server, and report the server version.',
+    remedy:
+      'The snapshot of the table is taken again; if it happens again, check what stands between Millrace and the server, and report the server version.',
   },
   MR_CSV_UNCHANGED_TOAST: {
-    message: 'csv cannot write column {column} of table {table} at position {position}: its TOASTed value did not change and the source left it out',
+    message:
+      'csv cannot write column {column} of table {table} at position {position}: its TOASTed value did not change and the source left it out',
     remedy: 'Run ALTER TABLE {table} REPLICA IDENTITY FULL, or use the canal-json protocol.',
   },
   MR_ROW_MALFORMED: {
@@ -99,7 +112,8 @@ export const ERRORS = {
   },
   MR_FOREIGN_FILE: {
     message: '{path} of target {uri} is in the way: {reason}. It is neither shown nor overwritten',
-    remedy: 'See that nobody else writes to this target; if the file is a leftover, move it away. The next start resumes from the checkpoint.',
+    remedy:
+      'See that nobody else writes to this target; if the file is a leftover, move it away. The next start resumes from the checkpoint.',
   },
   MR_SCHEMA_CONFLICT: {
     message: 'version {version} of table {table} is at the target with other columns ({path})',
@@ -147,7 +161,8 @@ export const ERRORS = {
   },
   MR_STORE_DENIED: {
     message: '{operation} of {key} at {uri} was denied (HTTP status {status}): {reason}',
-    remedy: "Give the credentials of the SDK's chain (AWS_ACCESS_KEY_ID, profile, role) the rights to list, get, put and delete below that prefix.",
+    remedy:
+      "Give the credentials of the SDK's chain (AWS_ACCESS_KEY_ID, profile, role) the rights to list, get, put and delete below that prefix.",
   },
   MR_STORE_NO_BUCKET: {
     message: 'there is no bucket {bucket} for {uri}',
@@ -163,7 +178,8 @@ export const ERRORS = {
   },
   MR_CHECKPOINT_CORRUPT: {
     message: 'checkpoint file {path} cannot be used: {reason}',
-    remedy: 'Restore the file from a backup; or move the state folder away, remove slot and publication (teardown) and start into a new target with a new snapshot.',
+    remedy:
+      'Restore the file from a backup; or move the state folder away, remove slot and publication (teardown) and start into a new target with a new snapshot.',
   },
   MR_CHECKPOINT_UNWRITABLE: {
     message: 'the state in {path} cannot be read or written: {reason}',
@@ -191,11 +207,13 @@ export const ERRORS = {
   },
   MR_SLOT_GONE: {
     message: 'the replication slot {slot} does not exist',
-    remedy: 'Its changes since the checkpoint are lost. Start with a new target and state (the tables are then copied anew), or restore the slot.',
+    remedy:
+      'Its changes since the checkpoint are lost. Start with a new target and state (the tables are then copied anew), or restore the slot.',
   },
   MR_SLOT_INVALIDATED: {
     message: 'the server has invalidated the replication slot {slot}: {reason}',
-    remedy: 'Its changes since the checkpoint are lost. Drop the slot (millrace teardown) and start with a new target and state; raise max_slot_wal_keep_size.',
+    remedy:
+      'Its changes since the checkpoint are lost. Drop the slot (millrace teardown) and start with a new target and state; raise max_slot_wal_keep_size.',
   },
   MR_SLOT_ACTIVE: {
     message: 'the replication slot {slot} is in use by process {pid} of the server',
@@ -203,11 +221,13 @@ export const ERRORS = {
   },
   MR_SLOT_ADVANCED: {
     message: 'the replication slot {slot} stands at {confirmed}, beyond the checkpoint {checkpoint}: the changes between are gone',
-    remedy: 'Somebody else has read or advanced it. Use a slot of its own for each pipeline, drop this one and start with a new target and state.',
+    remedy:
+      'Somebody else has read or advanced it. Use a slot of its own for each pipeline, drop this one and start with a new target and state.',
   },
   MR_PUBLICATION_GAP: {
     message: 'the publication {publication} has changed behind our back: {reason}',
-    remedy: 'Rows between may be missing. Drop the slot (millrace teardown) and start with a new target and state, or take the tables again (--resnapshot).',
+    remedy:
+      'Rows between may be missing. Drop the slot (millrace teardown) and start with a new target and state, or take the tables again (--resnapshot).',
   },
   MR_STREAM_BROKEN: {
     message: 'the replication stream does not make sense at {position}: {reason}',
@@ -255,7 +275,8 @@ export const ERRORS = {
   },
   MR_NO_TABLES: {
     message: 'no table of database {database} matches {patterns}',
-    remedy: 'Correct the patterns (schema.table, case-sensitive), or create the tables first. Temporary and unlogged tables cannot be captured.',
+    remedy:
+      'Correct the patterns (schema.table, case-sensitive), or create the tables first. Temporary and unlogged tables cannot be captured.',
   },
   MR_NO_REPLICA_IDENTITY: {
     message: 'tables without a usable replica identity: {tables}. In a publication, UPDATE and DELETE on them fail in the application',

@@ -22,27 +22,27 @@ export function drainMarkers(): Stage {
     return new Observable((subscriber) => {
       const waiting = new Ring<Delivery>();
       let drained: Delivery | null = null;
-      let isDraining = false;
+      let draining: DrainMarker | null = null;
       let isRunning = false;
       let isSourceDone = false;
       const run = () => {
         // An ack may come within the emission of its marker, and another delivery within that ack: the outermost call goes on with them.
         if (isRunning) return;
         isRunning = true;
-        while (!isDraining && (drained !== null || waiting.length > 0) && !subscriber.closed) step();
+        while (draining === null && (drained !== null || waiting.length > 0) && !subscriber.closed) step();
         isRunning = false;
-        if (isSourceDone && !isDraining && waiting.length === 0) subscriber.complete();
+        if (isSourceDone && draining === null && waiting.length === 0) subscriber.complete();
       };
       const step = () => {
         const delivery = drained ?? waiting.shift()!;
         const block = drained === null ? delivery.events.find(isBlockEvent) : undefined;
         drained = null;
         if (block === undefined) return subscriber.next(delivery);
-        isDraining = true;
         const marker = markerFor(block);
+        draining = marker;
         marker.ack.addPostFlush(() => {
-          if (!isDraining) return;
-          isDraining = false;
+          if (draining !== marker) return;
+          draining = null;
           drained = delivery;
           run();
         });

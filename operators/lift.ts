@@ -13,6 +13,7 @@ import {
   type Position,
 } from '../lib/events/index.ts';
 import { link, operator, Ring, type Stage } from '../lib/flow/index.ts';
+import { requireDataEvent } from './per-event.ts';
 
 /**
  * Makes a stage from any RxJS operator on data events, asynchronous ones too.
@@ -24,7 +25,8 @@ import { link, operator, Ring, type Stage } from '../lib/flow/index.ts';
  * `op` runs afresh over the data events of each delivery, and the delivery passes on with what it emitted when it completes; so nothing is carried from one
  * delivery to the next, and one delivery is worked on at a time. Resolved marks, syncpoints and signals keep their places: where one stands between data
  * events, `op` runs over those before it, then over those behind it. Deliveries that arrive meanwhile wait, bounded by the pump's bytes in flight. The
- * stage ends when the source has ended and the last delivery is out; an error of the source ends it at once.
+ * stage ends when the source has ended and the last delivery is out; an error of the source ends it at once. An `op` that never completes stops the run
+ * where it stands, without an error: give what may hang a `timeout`.
  *
  * @param name what `describe`, metrics and errors call the stage.
  * @param op must emit events of one dispatcher in position order.
@@ -37,9 +39,8 @@ export function lift(name: string, op: OperatorFunction<DataEvent, DataEvent>): 
 
 function lifted(name: string, op: OperatorFunction<DataEvent, DataEvent>, delivery: Delivery): Observable<Delivery> {
   if (!delivery.events.some(isDataEvent)) return of(delivery);
-  const runs = dataRuns(delivery.events).map((run) =>
-    Array.isArray(run) ? defer(() => from(run).pipe(op, tap(orderCheck(name)))) : of(run),
-  );
+  const check = orderCheck(name);
+  const runs = dataRuns(delivery.events).map((run) => (Array.isArray(run) ? defer(() => from(run).pipe(op, tap(check))) : of(run)));
   return concat<ChangeEvent[]>(...runs).pipe(
     toArray(),
     map((events) => delivery.with(events)),
@@ -62,11 +63,11 @@ function dataRuns(events: readonly ChangeEvent[]): (ChangeEvent | DataEvent[])[]
   return runs;
 }
 
-/** Throws at an event that stands before its dispatcher's previous one. */
+/** Throws at what is no change, and at an event that stands before its dispatcher's previous one. */
 function orderCheck(stage: string): (event: DataEvent) => void {
   const lastOf = new Map<DispatcherId, Position>();
   return (event) => {
-    const { dispatcher } = event;
+    const { dispatcher } = requireDataEvent(event);
     const position = firstPosition(event);
     const previous = lastOf.get(dispatcher);
     if (previous !== undefined && comparePositions(position, previous) < 0) {

@@ -32,7 +32,7 @@ export type EventStep = (event: DataEvent, context: Context) => DataEvent | type
  * @param name what `describe`, metrics and errors call the stage.
  * @param step called once for each data event, in order.
  * @param options plain data for `describe`.
- * @returns a stage. It fails with MR_STAGE_FAILED, naming position and table, when `step` throws.
+ * @returns a stage. It fails with MR_STAGE_FAILED, naming position and table, when `step` throws or returns anything else.
  * @see lift for what is not one event after another.
  */
 export function perEvent(name: string, step: EventStep, options: PlainOptions = {}): Stage {
@@ -46,7 +46,8 @@ export function dataStage(name: string, options: PlainOptions, build: (context: 
     const guarded = (event: ChangeEvent) => {
       if (!isDataEvent(event)) return event;
       try {
-        return step(event);
+        const result = step(event);
+        return result === DROP || result === event ? result : requireDataEvent(result);
       } catch (error) {
         throw stageFailure(name, event, firstPosition(event), error);
       }
@@ -65,6 +66,12 @@ export function mapEvents(events: readonly ChangeEvent[], step: (event: ChangeEv
     if (mapped !== null && result !== null) mapped.push(result);
   }
   return mapped ?? events;
+}
+
+/** @internal What the user's function gave, if it is a change: anything else would be lost in silence, because progress waits for changes only. */
+export function requireDataEvent(value: DataEvent): DataEvent {
+  if (typeof value === 'object' && value !== null && isDataEvent(value)) return value;
+  throw new TypeError('the function must give a change (rows, a schema change or a TRUNCATE), synchronously, or drop it');
 }
 
 /** @internal The error of a stage at a position; one that names its stage and position already stays as it is. */

@@ -16,7 +16,9 @@ export const MAX_ORDINAL = 0xffff_ffff;
 /** Negative when `a` stands before `b`, 0 when they are one position, positive otherwise. */
 export function comparePositions(a: Position, b: Position): number {
   if (a.commitTs !== b.commitTs) return a.commitTs < b.commitTs ? -1 : 1;
-  return a.ordinal - b.ordinal;
+  // Not by subtraction: two marks behind all ordinals are one position, and ∞ − ∞ is none.
+  if (a.ordinal === b.ordinal) return 0;
+  return a.ordinal < b.ordinal ? -1 : 1;
 }
 
 /** `commitTs/ordinal`, as errors and logs print it. */

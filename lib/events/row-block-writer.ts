@@ -60,7 +60,9 @@ export class RowBlockWriter {
     for (const [marker, values] of images) {
       const wire = new Array<ColumnValue>(this.#wireWidth).fill(null);
       for (const { name, wireIndex, isIdentity } of this.#table.columns) {
-        wire[wireIndex] = marker === IMAGE_KEY && !isIdentity ? null : values[name];
+        // Own values only: a column may be called `constructor`.
+        const value = Object.hasOwn(values, name) ? values[name] : undefined;
+        wire[wireIndex] = marker === IMAGE_KEY && !isIdentity ? null : value;
       }
       this.#bytes.writeByte(marker);
       writeTuple(this.#bytes, wire);

@@ -1,7 +1,7 @@
 import { MillraceError } from '../errors.ts';
 import { ByteWriter } from './byte-writer.ts';
 import { MAX_ORDINAL, type Position } from './position.ts';
-import type { Table } from './table.ts';
+import { type Table, tableName } from './table.ts';
 import { rowEnd } from './wire.ts';
 
 /** The rows of a block from `firstRow` up to the next run belong to this transaction. */
@@ -17,7 +17,8 @@ export interface TransactionRun {
  *
  * Row `i` is operation `ops[i]` at `offsets[i]` of `bytes`; a negative offset `~o` points at `o` of `patches`, where a stage put the rows that it
  * changed. `ordinals[i]` and the run that covers `i` are its position. A block may span transactions, and a transaction may span blocks.
- * Blocks are immutable: slices and selections share the bytes.
+ * Blocks are immutable: slices and selections share the bytes. A block has at least one row, because it has a first and a last position; making one of
+ * none throws MR_EMPTY_BLOCK.
  */
 export class RowBlock {
   readonly table: Table;
@@ -30,6 +31,7 @@ export class RowBlock {
   readonly transactions: readonly TransactionRun[];
 
   constructor(parts: RowBlockParts) {
+    if (parts.ops.length === 0) throw new MillraceError('MR_EMPTY_BLOCK', { table: tableName(parts.table) });
     this.table = parts.table;
     this.bytes = parts.bytes;
     this.patches = parts.patches ?? null;
@@ -120,7 +122,9 @@ export class RowBlock {
       offsets[i] = writer.length;
       writer.writeBytes((offset < 0 ? this.patches! : this.bytes).subarray(at, at + this.#lengthOf(i)));
     }
-    return new RowBlock({ ...this.#parts(), bytes: writer.buffer, patches: null, offsets });
+    // A slice's index arrays pin those of the whole block too.
+    const { ops, ordinals } = this;
+    return new RowBlock({ ...this.#parts(), bytes: writer.buffer, patches: null, ops: ops.slice(), offsets, ordinals: ordinals.slice() });
   }
 
   #lengthOf(row: number): number {

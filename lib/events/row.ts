@@ -78,10 +78,12 @@ export class Row<Shape extends object = RowShape> {
 
   /**
    * This row with another value in `column`. Nothing else is decoded or copied. A column outside a key-only old image stays outside; an
-   * unchanged one becomes a value.
+   * unchanged one becomes a value. Throws MR_INVALID_VALUE for anything but text and null, so that a function that forgot its result never lets the
+   * value before through.
    */
   set<Name extends keyof Shape & string>(column: Name, value: Shape[Name]): Row<Shape> {
     const index = this.#indexOf(column);
+    if (typeof value !== 'string' && value !== null) throw this.#invalid(column, value);
     if (this.#image.lengthOf(index) === LENGTH_ABSENT) return this;
     const changes = this.#changes === null ? new Array<ColumnValue>(this.table.columns.length).fill(undefined) : this.#changes.slice();
     changes[index] = value as string | null;
@@ -99,7 +101,9 @@ export class Row<Shape extends object = RowShape> {
     const object: Record<string, string | null> = {};
     for (const column of this.table.columns) {
       const value = this.get(column.name as keyof Shape & string) as ColumnValue;
-      if (value !== undefined) object[column.name] = value;
+      if (value === undefined) continue;
+      if (column.name === '__proto__') Object.defineProperty(object, column.name, { ...OWN, value });
+      else object[column.name] = value;
     }
     return object as Partial<Shape>;
   }
@@ -114,6 +118,14 @@ export class Row<Shape extends object = RowShape> {
     return this.#cursor === other.#cursor && this.#image === other.#image;
   }
 
+  #invalid(column: string, value: unknown): MillraceError {
+    return new MillraceError('MR_INVALID_VALUE', {
+      table: tableName(this.table),
+      column,
+      kind: value === undefined ? 'undefined' : `a ${typeof value}`,
+    });
+  }
+
   #indexOf(column: string): number {
     const index = columnIndex(this.table, column);
     if (index < 0) {
@@ -123,6 +135,9 @@ export class Row<Shape extends object = RowShape> {
     return index;
   }
 }
+
+/** A property that assignment would make; assigning `__proto__` makes none. */
+const OWN = { configurable: true, enumerable: true, writable: true };
 
 /** In a tuple index seen through a key-only image: the column is outside the key. */
 const LENGTH_ABSENT = -3;
@@ -219,7 +234,6 @@ export function writeTuple(writer: ByteWriter, values: readonly ColumnValue[]): 
   writer.writeByte(values.length & 0xff);
   for (const value of values) writeValue(writer, value);
 }
-
 
 function writeValue(writer: ByteWriter, value: ColumnValue): void {
   if (value === undefined || value === null) {

@@ -12,9 +12,15 @@ export interface Clock {
 }
 
 export function clockOf(scheduler: SchedulerLike): Clock {
-  const after = (delayMs: number, fn: () => void) => {
-    const action = scheduler.schedule(fn, delayMs);
-    return () => action.unsubscribe();
+  const after = (delayMs: number, fn: () => void): (() => void) => {
+    if (delayMs <= TIMER_MAX_MS) {
+      const action = scheduler.schedule(fn, delayMs);
+      return () => action.unsubscribe();
+    }
+    let cancel = after(TIMER_MAX_MS, () => {
+      cancel = after(delayMs - TIMER_MAX_MS, fn);
+    });
+    return () => cancel();
   };
   return {
     scheduler,
@@ -23,16 +29,21 @@ export function clockOf(scheduler: SchedulerLike): Clock {
     sleep: (delayMs, signal) =>
       new Promise((resolve) => {
         if (signal?.aborted) return resolve();
+        // A scheduler may run it at once.
+        let cancel = () => {};
         const done = () => {
           cancel();
           signal?.removeEventListener('abort', done);
           resolve();
         };
-        const cancel = after(delayMs, done);
         signal?.addEventListener('abort', done, { once: true });
+        cancel = after(delayMs, done);
       }),
   };
 }
+
+/** Node's timers count no further (24.8 days) and fire a longer delay at once. */
+const TIMER_MAX_MS = 2 ** 31 - 1;
 
 /** The one clock that is real: wall time and Node's timers. */
 export const systemClock: Clock = clockOf(asyncScheduler);

@@ -34,7 +34,23 @@ export function operator<In, Out>(
 ): Operator<In, Out> {
   const bind = (context: Context) => (source: Observable<In>) => defer(() => build(context)(source));
   const bare = (source: Observable<In>) => defer(() => build(createContext())(source));
-  return Object.freeze(Object.assign(bare, { operatorName, options: Object.freeze({ ...options }), parts: Object.freeze([...parts]), bind }));
+  return Object.freeze(
+    Object.assign(bare, { operatorName, options: frozenCopy(options) as PlainOptions, parts: Object.freeze([...parts]), bind }),
+  );
+}
+
+/** Plain data as it is now: what the caller changes in it later changes nothing here. */
+function frozenCopy(value: unknown): unknown {
+  if (Array.isArray(value)) return Object.freeze(value.map(frozenCopy));
+  if (!isPlainObject(value)) return value;
+  return Object.freeze(Object.fromEntries(Object.entries(value).map(([key, part]) => [key, frozenCopy(part)])));
+}
+
+function isPlainObject(value: unknown): value is object {
+  if (typeof value !== 'object' || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  // Not by identity: a literal of another realm is plain too.
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
 /** One operator from several, left to right; all of them share one context. */

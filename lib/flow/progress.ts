@@ -1,5 +1,14 @@
 import { BehaviorSubject, type Observable } from 'rxjs';
-import { type AckedEvent, type Delivery, firstPosition, isAckedEvent, type ResolvedEvent } from '../events/index.ts';
+import {
+  type AckedEvent,
+  ALL_DISPATCHERS,
+  type ChangeEvent,
+  type Delivery,
+  firstPosition,
+  isAckedEvent,
+  type ResolvedEvent,
+} from '../events/index.ts';
+import { PendingQueue } from './pending-queue.ts';
 
 /**
  * How far everything has come: the checkpoint is the earliest unflushed commitTs − 1, but never beyond the resolved-ts (dispatchers advance
@@ -7,22 +16,24 @@ import { type AckedEvent, type Delivery, firstPosition, isAckedEvent, type Resol
  * event (I1), moves for filtered ones (I7) and never goes back.
  */
 export class Progress {
-  readonly #pending = new MinHeap();
+  readonly #pending = new PendingQueue();
   readonly #checkpoint: BehaviorSubject<bigint>;
   readonly #commitTimes: { commitTs: bigint; commitTimeUs: bigint }[] = [];
-  #pendingEvents = 0;
   #resolvedTs: bigint;
+  #checkpointTs: bigint;
   #checkpointTimeUs = 0n;
+  #isAnnouncing = false;
 
   /** `startTs`: everything up to it is durable already. */
   constructor(startTs = 0n) {
     this.#resolvedTs = startTs;
+    this.#checkpointTs = startTs;
     this.#checkpoint = new BehaviorSubject(startTs);
   }
 
   /** Everything up to this commitTs is durable. */
   get checkpointTs(): bigint {
-    return this.#checkpoint.value;
+    return this.#checkpointTs;
   }
 
   /** The checkpoint now and whenever it moves. */
@@ -42,13 +53,13 @@ export class Progress {
 
   /** Events registered and not flushed. */
   get pendingEvents(): number {
-    return this.#pendingEvents;
+    return this.#pending.pending;
   }
 
   /**
    * Hooks the acks of a delivery that arrives at the sink, all of it before any of it moves on: a flush of its first event must not expose a checkpoint
    * behind its second. The delivery's own ack follows: enqueued when every event is, flushed when every event is, at once when none
-   * arrived.
+   * arrived. Only a resolved mark of all dispatchers moves anything: where each has its own, `mergeResolved` makes theirs.
    */
   register({ events, ack }: Delivery): void {
     // The hooks below hold the delivery's ack alone: rows are let go as soon as they are encoded.
@@ -56,7 +67,7 @@ export class Progress {
     let unflushed = 0;
     let resolved: ResolvedEvent | null = null;
     for (const event of events) {
-      if (event.type === 'resolved') resolved = event;
+      if (isMarkOfAll(event) && (resolved === null || event.commitTs > resolved.commitTs)) resolved = event;
       if (!isAckedEvent(event)) continue;
       unqueued++;
       unflushed++;
@@ -74,13 +85,9 @@ export class Progress {
   }
 
   #add(event: AckedEvent): () => boolean {
-    const entry = { commitTs: firstPosition(event).commitTs, flushed: false };
-    this.#pending.push(entry);
-    this.#pendingEvents++;
+    const entry = this.#pending.push(firstPosition(event).commitTs);
     return () => {
-      if (entry.flushed) return false;
-      entry.flushed = true;
-      this.#pendingEvents--;
+      if (!this.#pending.flush(entry)) return false;
       this.#advance();
       return true;
     };
@@ -99,57 +106,27 @@ export class Progress {
   #advance(): void {
     const earliest = this.#pending.earliest();
     const checkpointTs = earliest === null || earliest > this.#resolvedTs ? this.#resolvedTs : earliest - 1n;
-    if (checkpointTs <= this.#checkpoint.value) return;
+    if (checkpointTs <= this.#checkpointTs) return;
+    this.#checkpointTs = checkpointTs;
     let passed = 0;
     while (passed < this.#commitTimes.length && this.#commitTimes[passed]!.commitTs <= checkpointTs) passed++;
     if (passed > 0) this.#checkpointTimeUs = this.#commitTimes[passed - 1]!.commitTimeUs;
     this.#commitTimes.splice(0, passed);
-    this.#checkpoint.next(checkpointTs);
+    this.#announce();
   }
+
+  /** One announcement after another: what a listener sets off is told when all have heard what came before, or they would hear it go back. */
+  #announce(): void {
+    if (this.#isAnnouncing) return;
+    this.#isAnnouncing = true;
+    while (this.#checkpoint.value < this.#checkpointTs) this.#checkpoint.next(this.#checkpointTs);
+    this.#isAnnouncing = false;
+  }
+}
+
+function isMarkOfAll(event: ChangeEvent): event is ResolvedEvent {
+  return event.type === 'resolved' && event.dispatcher === ALL_DISPATCHERS;
 }
 
 /** Commit times remembered between the checkpoint and the resolved-ts; beyond it the newest replaces its neighbour. */
 const COMMIT_TIMES_MAX = 1024;
-
-interface PendingEntry {
-  readonly commitTs: bigint;
-  flushed: boolean;
-}
-
-/** Unflushed events by commitTs. A flushed one is only marked; it leaves when it surfaces. */
-class MinHeap {
-  readonly #heap: PendingEntry[] = [];
-
-  push(entry: PendingEntry): void {
-    const heap = this.#heap;
-    let child = heap.push(entry) - 1;
-    while (child > 0) {
-      const parent = (child - 1) >> 1;
-      if (heap[parent]!.commitTs <= entry.commitTs) break;
-      heap[child] = heap[parent]!;
-      child = parent;
-    }
-    heap[child] = entry;
-  }
-
-  earliest(): bigint | null {
-    while (this.#heap.length > 0 && this.#heap[0]!.flushed) this.#pop();
-    return this.#heap[0]?.commitTs ?? null;
-  }
-
-  #pop(): void {
-    const heap = this.#heap;
-    const last = heap.pop()!;
-    if (heap.length === 0) return;
-    let parent = 0;
-    for (;;) {
-      let child = parent * 2 + 1;
-      if (child >= heap.length) break;
-      if (child + 1 < heap.length && heap[child + 1]!.commitTs < heap[child]!.commitTs) child++;
-      if (heap[child]!.commitTs >= last.commitTs) break;
-      heap[parent] = heap[child]!;
-      parent = child;
-    }
-    heap[parent] = last;
-  }
-}

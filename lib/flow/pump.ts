@@ -6,9 +6,12 @@ export interface PumpOptions {
   readonly maxBytesInFlight?: number;
 }
 
+/** As many deliveries may be emitted and not yet woken, whatever their bytes: resolved marks have none, and a slow stage gathers them. */
+const DELIVERIES_IN_FLIGHT_MAX = 4096;
+
 /**
- * The one place where pull becomes push. Emits a delivery and pulls the next only while the bytes in flight allow; after a block event (DDL,
- * TRUNCATE, syncpoint) only when that is flushed. Unsubscribing ends the iteration.
+ * The one place where pull becomes push. Emits a delivery and pulls the next only while the bytes in flight allow, and at most 4096 deliveries ahead; after
+ * a block event (DDL, TRUNCATE, syncpoint) only when that is flushed. Unsubscribing ends the iteration.
  *
  * The source ends the stream when it ends the iteration; an error of the source is the stream's.
  */
@@ -16,6 +19,8 @@ export function pump(deliveries: AsyncIterable<Delivery>, { maxBytesInFlight = 8
   return new Observable((subscriber) => {
     const iterator = deliveries[Symbol.asyncIterator]();
     let bytesInFlight = 0;
+    let inFlight = 0;
+    const isFull = () => bytesInFlight >= maxBytesInFlight || inFlight >= DELIVERIES_IN_FLIGHT_MAX;
     let wake = () => {};
     const run = async () => {
       for (;;) {
@@ -25,6 +30,7 @@ export function pump(deliveries: AsyncIterable<Delivery>, { maxBytesInFlight = 8
         const { bytes } = delivery;
         let held = delivery.events.some(isBlockEvent);
         bytesInFlight += bytes;
+        inFlight++;
         if (held) {
           delivery.ack.addPostFlush(() => {
             held = false;
@@ -33,10 +39,11 @@ export function pump(deliveries: AsyncIterable<Delivery>, { maxBytesInFlight = 8
         }
         delivery.ack.addPostEnqueue(() => {
           bytesInFlight -= bytes;
+          inFlight--;
           wake();
         });
         subscriber.next(delivery);
-        while ((held || bytesInFlight >= maxBytesInFlight) && !subscriber.closed) {
+        while ((held || isFull()) && !subscriber.closed) {
           await new Promise<void>((resolve) => {
             wake = resolve;
           });

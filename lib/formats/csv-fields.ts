@@ -47,8 +47,30 @@ export class CsvFields {
     this.#overlapsItself = [1, 2].some((n) => n < delimiter.length && delimiter.subarray(0, n).equals(delimiter.subarray(-n)));
   }
 
-  /** Writes a value: the source's text at `from … to − 1` of `bytes`, of which `view` is a view. */
+  /** Writes a delimiter and a value: the source's text at `from … to − 1` of `bytes`, of which `view` is a view. */
   write(bytes: Buffer, view: DataView, from: number, to: number, column: FieldColumn, out: ByteWriter): void {
+    const room = (to - from) * 2 + SEPARATORS_ROOM;
+    if (to - from > SHORT || this.#quote < 0 || column.kind !== 'text') {
+      out.writeBytes(this.#delimiter);
+      this.#writeValue(bytes, view, from, to, column, out);
+      return;
+    }
+    if (out.length + room > out.buffer.length) out.ensure(room);
+    const { buffer, view: target } = out;
+    let end = out.length;
+    if (this.#delimiter.length === 1) buffer[end++] = this.#delimiter[0]!;
+    else for (let i = 0; i < this.#delimiter.length; i++) buffer[end++] = this.#delimiter[i]!;
+    if (column.isPlain && this.#holdsBare(bytes, from, to)) {
+      for (let i = from; i < to; i++) buffer[end++] = bytes[i]!;
+    } else {
+      buffer[end++] = this.#quote;
+      end = this.#copyQuoted(bytes, view, from, to, buffer, target, end);
+      buffer[end++] = this.#quote;
+    }
+    out.length = end;
+  }
+
+  #writeValue(bytes: Buffer, view: DataView, from: number, to: number, column: FieldColumn, out: ByteWriter): void {
     if (!column.isPlain) {
       if (column.kind === 'bytes' && isHexBytes(bytes, from, to)) this.#writeBinary(bytes, from + 2, to, out);
       else this.#writeBytes(bytes, view, from, to, out);
@@ -107,17 +129,19 @@ export class CsvFields {
       return;
     }
     out.ensure(1)[out.length++] = quote;
-    for (let at = from; at < to; at += SLICE) this.#writeQuoted(bytes, view, at, Math.min(at + SLICE, to), out);
+    for (let at = from; at < to; at += SLICE) {
+      const until = Math.min(at + SLICE, to);
+      const buffer = out.ensure((until - at) * 2);
+      out.length = this.#copyQuoted(bytes, view, at, until, buffer, out.view, out.length);
+    }
     out.ensure(1)[out.length++] = quote;
   }
 
-  /** Doubles quotes; four bytes at a time where there are none. */
-  #writeQuoted(bytes: Buffer, view: DataView, from: number, to: number, out: ByteWriter): void {
+  /** Copies text and doubles its quotes; four bytes at a time where there are none. Returns where it ends. */
+  #copyQuoted(bytes: Buffer, view: DataView, from: number, to: number, buffer: Buffer, target: DataView, start: number): number {
     const quote = this.#quote;
     const quotes = this.#quotes;
-    const buffer = out.ensure((to - from) * 2);
-    const target = out.view;
-    let end = out.length;
+    let end = start;
     let at = from;
     while (at < to) {
       let until = to;
@@ -138,7 +162,7 @@ export class CsvFields {
         buffer[end++] = byte;
       }
     }
-    out.length = end;
+    return end;
   }
 
   /** Escapes from `from` to about `until` of a text that ends at `to`, and returns how far it came: a delimiter is never cut. */
@@ -194,7 +218,11 @@ const CR = 0x0d;
 const LF = 0x0a;
 const BACKSLASH = 0x5c;
 const BARE = '0123456789+-.ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
+/** A longer value is written in slices, which make their own room. */
+const SHORT = 4096;
 const SLICE = 4096;
+/** A delimiter and two quotes. */
+const SEPARATORS_ROOM = 8;
 /** Hex digits written at once: whole groups of three bytes. */
 const HEX_SLICE = 6 * 1024;
 const BASE64 = Buffer.from('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/');

@@ -20,7 +20,7 @@ export function csvReader(options: CsvOptions = {}): RowDecoder {
       bound: 'at least one character, for csv to be read back',
     });
   }
-  const fields = new CsvFields({ ...layout, quote: NO_BYTE, delimiter: Buffer.from([NO_BYTE]) });
+  const fields = new CsvFields({ ...layout, quote: NO_BYTE, delimiter: Buffer.of(NO_BYTE) });
   return {
     extension: '.csv',
     decode: (columns, chunks) => new CsvDecoder(layout, columns).decode(chunks),
@@ -31,7 +31,7 @@ export function csvReader(options: CsvOptions = {}): RowDecoder {
       const writer = new ByteWriter(bytes.length * 2 + 16);
       fields.write(bytes, viewOf(bytes), 0, bytes.length, column, writer);
       const written = writer.take();
-      return written[0] === NO_BYTE ? written.toString('utf8', 1, written.length - 1) : written.toString();
+      return written[1] === NO_BYTE ? written.toString('utf8', 2, written.length - 1) : written.toString('utf8', 1);
     },
   };
 }

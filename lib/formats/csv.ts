@@ -135,12 +135,12 @@ class CsvEncoder implements RowEncoder {
         if (length === LENGTH_UNCHANGED) throw unchangedToast(block, row, c);
         start = fill!.starts[column.wire]!;
       }
-      let end = out.length;
-      const buffer = end + SEPARATORS_ROOM > out.buffer.length ? out.ensure(SEPARATORS_ROOM + nullText.length) : out.buffer;
-      for (let i = 0; i < delimiter.length; i++) buffer[end++] = delimiter[i]!;
-      out.length = end;
-      if (length === LENGTH_NULL) out.writeBytes(nullText);
-      else this.#fields.write(this.#bytes, this.#view, start, start + length, column, out);
+      if (length === LENGTH_NULL) {
+        out.writeBytes(delimiter);
+        out.writeBytes(nullText);
+      } else {
+        this.#fields.write(this.#bytes, this.#view, start, start + length, column, out);
+      }
     }
     out.writeBytes(terminator);
   }
@@ -214,8 +214,6 @@ class Head {
 }
 
 const scratch = new Uint8Array(U64_ROOM);
-/** More than a delimiter. */
-const SEPARATORS_ROOM = 8;
 
 function unchangedToast(block: RowBlock, row: number, column: number): MillraceError {
   return new MillraceError('MR_CSV_UNCHANGED_TOAST', {

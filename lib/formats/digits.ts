@@ -8,7 +8,7 @@ export function writeDecimal(value: number, target: Uint8Array, at: number): num
   let left = value;
   for (let i = end; i >= at; i--) {
     const rest = Math.floor(left / 10);
-    target[i] = 0x30 + left - rest * 10;
+    target[i] = 0x30 + (left - rest * 10);
     left = rest;
   }
   return end + 1;

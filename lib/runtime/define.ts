@@ -4,19 +4,19 @@ import type { Source } from '../sources/source.ts';
 import type { CheckpointStore } from './checkpoint.ts';
 import type { Sink } from './sink.ts';
 
-/** What a pipeline is made of. `Stages` is the tuple of its stages, so that each element is checked where it stands. */
-export interface PipelineParts<Stages extends readonly Stage[] = readonly Stage[]> {
+/** What a pipeline is made of. */
+export interface PipelineParts {
   /** Names the pipeline to its checkpoint store and its target: letters, digits, `.`, `_` and `-`, at most 128, not beginning with a dot. */
   readonly name: string;
   readonly source: Source;
   /** What happens to deliveries between the source and the sink, in order. Default none. */
-  readonly stages?: Stages;
+  readonly stages?: readonly Stage[];
   readonly sink: Sink;
   readonly checkpoint: CheckpointStore;
 }
 
 /** A pipeline: frozen, inspectable, connected to nothing. `run` runs it, as often as one likes; `describe` prints it. */
-export interface PipelineDefinition<Stages extends readonly Stage[] = readonly Stage[]> extends Required<PipelineParts<Stages>> {
+export interface PipelineDefinition extends Required<PipelineParts> {
   readonly kind: 'millrace.pipeline';
 }
 
@@ -28,16 +28,14 @@ export interface PipelineDefinition<Stages extends readonly Stage[] = readonly S
  * @throws MR_INVALID_OPTION when a part is missing or is not what it must be, at once and naming it.
  * @see run, describe
  */
-export function definePipeline<const Stages extends readonly Stage[] = readonly []>(
-  parts: PipelineParts<Stages>,
-): PipelineDefinition<Stages> {
-  const stages = parts.stages ?? ([] as unknown as Stages);
+export function definePipeline(parts: PipelineParts): PipelineDefinition {
+  const stages = parts.stages ?? [];
   check(typeof parts.name === 'string' && NAME.test(parts.name), 'name', parts.name, NAME_BOUND);
   check(has(parts.source, 'open'), 'source', parts.source, 'a source, such as postgres({ … })');
   check(Array.isArray(stages), 'stages', stages, 'an array of operators');
   for (const [index, stage] of stages.entries()) {
     check(
-      typeof stage === 'function' && has(stage, 'bind'),
+      typeof stage?.operatorName === 'string' && has(stage, 'bind'),
       `stages[${index}]`,
       stage,
       'an operator; lift(name, op) makes one from a plain RxJS operator',
@@ -55,7 +53,7 @@ export function definePipeline<const Stages extends readonly Stage[] = readonly 
     kind: 'millrace.pipeline',
     name,
     source,
-    stages: Object.freeze([...stages]) as unknown as Stages,
+    stages: Object.freeze([...stages]),
     sink,
     checkpoint,
   });

@@ -3,23 +3,23 @@ import type { JsonValue } from '../formats/json.ts';
 import type { PipelineDefinition } from './define.ts';
 
 /** A definition as plain data: JSON can carry it, and it holds no secret and nothing live. */
-export interface PipelineDescription {
+export type PipelineDescription = {
   readonly name: string;
   readonly source: PartDescription;
   readonly stages: readonly StageDescription[];
   readonly sink: PartDescription;
   readonly checkpoint: { readonly name: string };
-}
+};
 
-export interface PartDescription {
+export type PartDescription = {
   readonly name: string;
   readonly options: PlainData;
-}
+};
 
-export interface StageDescription extends PartDescription {
+export type StageDescription = PartDescription & {
   /** The operators it is composed of; empty for a single one. */
   readonly parts: readonly StageDescription[];
-}
+};
 
 type PlainData = { readonly [key: string]: JsonValue };
 

@@ -1,5 +1,6 @@
 import { type DestinationStream, destination, type Level, pino } from 'pino';
 import type { Logger } from '../flow/index.ts';
+import { redactUrl } from '../redact.ts';
 
 export interface LoggerOptions {
   /** Default `info`. */
@@ -17,6 +18,8 @@ export function createLogger({ level = 'info', stream = destination({ fd: 2, syn
     {
       level,
       base: null,
+      // pino's own would take the scrubbed error for one to serialize again, and drop its causes.
+      serializers: { err: (err: unknown) => err },
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }), log: (fields) => scrub(fields, 0) as Record<string, unknown> },
       hooks: {
@@ -31,10 +34,10 @@ export function createLogger({ level = 'info', stream = destination({ fd: 2, syn
 
 /** Credentials in URLs, and `password=…` in connection strings, replaced by `***`. */
 export function scrubText(text: string): string {
-  return text.replace(URL_CREDENTIALS, '$1***@').replace(ASSIGNED_SECRET, '$1***');
+  return text.replace(URL_IN_TEXT, redactUrl).replace(ASSIGNED_SECRET, '$1***');
 }
 
-const URL_CREDENTIALS = /([a-z][a-z0-9+.-]*:\/\/)[^\s/?#]*@/gi;
+const URL_IN_TEXT = /[a-z][a-z0-9+.-]*:\/\/\S+/gi;
 const ASSIGNED_SECRET = /\b((?:password|passwd|pwd|secret|token|(?:secret[-_])?access[-_]key)\s*[=]\s*)(?:'[^']*'|[^\s&'"]+)/gi;
 const SECRET_FIELD = /^(?:.*password|passwd|pwd|.*secret.*|.*token|credentials?|authorization|access[-_]?key(?:[-_]?id)?)$/i;
 const DEPTH_MAX = 6;

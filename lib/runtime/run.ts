@@ -4,12 +4,12 @@ import { isMillraceError, MillraceError, reasonOf } from '../errors.ts';
 import type { Delivery } from '../events/index.ts';
 import { type Clock, type Context, createContext, type Logger, Progress, pump, silentLogger, systemClock } from '../flow/index.ts';
 import type { OpenSource, SourceContext } from '../sources/source.ts';
+import { formatBytes, formatDuration } from '../units.ts';
 import { CheckpointLoop } from './checkpoint-loop.ts';
 import type { PipelineDefinition } from './define.ts';
 import type { OpenSink } from './sink.ts';
 import { guardStage } from './stage-guard.ts';
 import { type RunStatus, StatusBoard } from './status.ts';
-import { formatBytes, formatDuration } from '../units.ts';
 
 export interface RunOptions {
   /** Default: silent. `createLogger` makes one of pino. */

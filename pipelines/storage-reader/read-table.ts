@@ -31,10 +31,12 @@ export async function listTables(store: ObjectStore, { upTo }: ReadOptions = {})
  * The changes of one table up to the checkpoint, in position order, each position once: what a restart wrote again is recognised. In batches; memory is
  * bounded by a file's sidecar and a chunk of it.
  *
+ * @param from a store, or a target that was opened for several tables (and then has its own `upTo`).
  * @throws MR_UNKNOWN_TABLE, MR_TARGET_DAMAGED, MR_STORAGE_FILE_MALFORMED, MR_ROW_MALFORMED
  */
-export async function* readTable(store: ObjectStore, name: TableName, { upTo }: ReadOptions = {}): AsyncGenerator<Change[]> {
-  for await (const part of tableParts(await StoredTarget.open(store, upTo), name)) if (part.type === 'changes') yield part.changes;
+export async function* readTable(from: ObjectStore | StoredTarget, name: TableName, { upTo }: ReadOptions = {}): AsyncGenerator<Change[]> {
+  const target = from instanceof StoredTarget ? from : await StoredTarget.open(from, upTo);
+  for await (const part of tableParts(target, name)) if (part.type === 'changes') yield part.changes;
 }
 
 /** A table's history in order: a version with its columns, then its changes. A version that starts empty brings a `T` change first. */

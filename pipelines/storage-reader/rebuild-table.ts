@@ -27,10 +27,11 @@ export interface RebuiltTable extends TableName {
  * Rows written before a column existed get its constant default; an unchanged TOAST value keeps what the row had; an update that changes the key moves
  * the row from the old key.
  *
+ * @param from a store, or a target that was opened for several tables (and then has its own `upTo`).
  * @throws MR_UNKNOWN_TABLE, MR_TARGET_DAMAGED, MR_STORAGE_FILE_MALFORMED
  */
-export async function rebuildTable(store: ObjectStore, name: TableName, { upTo }: ReadOptions = {}): Promise<RebuiltTable> {
-  const target = await StoredTarget.open(store, upTo);
+export async function rebuildTable(from: ObjectStore | StoredTarget, name: TableName, { upTo }: ReadOptions = {}): Promise<RebuiltTable> {
+  const target = from instanceof StoredTarget ? from : await StoredTarget.open(from, upTo);
   let columns: readonly SchemaFileColumn[] = [];
   let keyNames: readonly string[] = [];
   let rows: RowSet = new WholeRows([]);

@@ -1,8 +1,17 @@
-import { type Column, type ChangeEvent, Delivery, type DispatcherId, defineTable, dispatcherOfTable, isBlockEvent, type RowBlock, resolvedEvent, type Table } from '../../lib/events/index.ts';
+import { filter, Subscription } from 'rxjs';
+import {
+  type ChangeEvent,
+  type Column,
+  Delivery,
+  defineTable,
+  dispatcherOfTable,
+  resolvedEvent,
+  type Table,
+} from '../../lib/events/index.ts';
 import { type Clock, type Context, createContext, Progress, pump } from '../../lib/flow/index.ts';
 import type { FlushReport, OpenSink } from '../../lib/runtime/sink.ts';
 import type { ObjectStore } from '../../lib/stores/index.ts';
-import { cloudStorage, type CloudStorageOptions } from '../../pipelines/index.ts';
+import { type CloudStorageOptions, cloudStorage } from '../../pipelines/index.ts';
 
 export function column(name: string, index: number, parts: Partial<Column> = {}): Column {
   const defaults = { type: 'text', typeModifier: -1, nullable: true, isPrimaryKey: false, isIdentity: false, defaultText: null };
@@ -10,17 +19,25 @@ export function column(name: string, index: number, parts: Partial<Column> = {})
 }
 
 /** A table of columns, those in `keys` being its primary key; without keys its replica identity is full. */
-export function table(name: string, version: bigint, columns: readonly (string | Column)[], keys: readonly string[] = [], parts: Partial<Table> = {}): Table {
+export function table(
+  name: string,
+  version: bigint,
+  columns: readonly (string | Column)[],
+  keys: readonly string[] = [],
+  parts: Partial<Table> = {},
+): Table {
   const tableId = [...name].reduce((sum, char) => sum * 31 + char.charCodeAt(0), 7) % 1_000_000;
   const names = { sourceSchema: 'public', sourceName: name, schema: 'public', name };
   return defineTable({
-    dispatcher: dispatcherOfTable('world', tableId) as DispatcherId,
+    dispatcher: dispatcherOfTable('world', tableId),
     ...names,
     tableId,
     version,
     columns: columns.map((given, index) => {
       const made = typeof given === 'string' ? column(given, index) : { ...given, wireIndex: index };
-      return keys.includes(made.name) ? { ...made, isPrimaryKey: true, isIdentity: true, nullable: false } : { ...made, isIdentity: keys.length === 0 };
+      return keys.includes(made.name)
+        ? { ...made, isPrimaryKey: true, isIdentity: true, nullable: false }
+        : { ...made, isIdentity: keys.length === 0 };
     }),
     replicaIdentity: keys.length === 0 ? 'full' : 'default',
     ...parts,
@@ -37,7 +54,10 @@ export interface Transaction {
 export function deliveriesOf(history: readonly Transaction[], checkpointTs: bigint): Delivery[] {
   return history
     .filter(({ commitTs }) => commitTs > checkpointTs)
-    .flatMap(({ commitTs, events }) => [...events().map((event) => new Delivery([event], bytesOf(event))), new Delivery([resolvedEvent(commitTs)])]);
+    .flatMap(({ commitTs, events }) => [
+      ...events().map((event) => new Delivery([event], bytesOf(event))),
+      new Delivery([resolvedEvent(commitTs)]),
+    ]);
 }
 
 function bytesOf(event: ChangeEvent): number {
@@ -78,15 +98,22 @@ export async function runSink(
   return run;
 }
 
-function writeAll(sink: OpenSink, deliveries: readonly Delivery[], run: SinkRun, { progress }: Context): Promise<void> {
-  return new Promise((resolve, reject) => {
-    progress.checkpoint$.subscribe((checkpointTs) => {
-      if (checkpointTs > 0n) sink.publishCheckpoint(checkpointTs, false).catch(reject);
+async function writeAll(sink: OpenSink, deliveries: readonly Delivery[], run: SinkRun, { progress }: Context): Promise<void> {
+  const running = new Subscription();
+  try {
+    await new Promise<void>((resolve, reject) => {
+      const publish = (checkpointTs: bigint) => sink.publishCheckpoint(checkpointTs, false).catch(reject);
+      running.add(progress.checkpoint$.pipe(filter((checkpointTs) => checkpointTs > 0n)).subscribe(publish));
+      running.add(
+        sink.write(pump(pulled(deliveries))).subscribe({ next: (report) => run.reports.push(report), error: reject, complete: resolve }),
+      );
     });
-    const source = pump((async function* () {
-      yield* deliveries;
-    })());
-    sink.write(source).subscribe({ next: (report) => run.reports.push(report), error: reject, complete: resolve });
-  });
+  } finally {
+    running.unsubscribe();
+  }
 }
 
+/** What is there already, as a source that is pulled. */
+export async function* pulled<T>(items: readonly T[]): AsyncGenerator<T> {
+  yield* items;
+}

@@ -55,10 +55,9 @@ export class CapturedTables implements SchemaResolver {
     return this.#byOid.get(oid)?.state ?? null;
   }
 
-  /** Begins to capture a table: `version` null, its first relation message makes the first version. */
-  add(state: TableState): void {
-    this.#options.state.tables.push(state);
-    this.#byOid.set(state.oid, this.#captured(state, null));
+  /** Begins to capture tables that came to the state. */
+  adopt(states: readonly TableState[]): void {
+    for (const state of states) this.#byOid.set(state.oid, this.#captured(state, null));
   }
 
   /** Puts a version in force that a snapshot begins. */

@@ -26,7 +26,7 @@ export function pinSessionSql(): string {
     .join('; ');
 }
 
-/** A string constant of SQL and of the replication commands. Names and settings hold no backslash and no control character of note. */
+/** A string constant of SQL and of the replication commands (both with standard_conforming_strings, so a backslash is itself). */
 export function quoteLiteral(text: string): string {
   return `'${text.replaceAll("'", "''")}'`;
 }

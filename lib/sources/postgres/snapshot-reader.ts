@@ -19,6 +19,8 @@ export interface SnapshotOptions {
   readonly versionNumber: number;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Aborted: the sessions are dropped, whatever they do. */
+  readonly signal: AbortSignal;
 }
 
 /**
@@ -31,16 +33,24 @@ export interface DatabaseSnapshot {
   /** Its time on the server's clock, microseconds since 1970 UTC. */
   readonly timeUs: bigint;
   readonly readers: readonly SnapshotReader[];
-  /** Ends all of its sessions. Idempotent. */
+  /** Ends its sessions when they have done what they were asked. Idempotent. */
   close(): Promise<void>;
+  /** Drops them at once. */
+  destroy(): void;
 }
 
 /** @param readerCount sessions that read, at least one. */
 export async function openSnapshotAt(options: SnapshotOptions, readerCount: number): Promise<DatabaseSnapshot> {
   const sessions: WireConnection[] = [];
   const close = async () => {
+    options.signal.removeEventListener('abort', destroy);
     await Promise.all(sessions.map((session) => session.close()));
   };
+  const destroy = () => {
+    options.signal.removeEventListener('abort', destroy);
+    for (const session of sessions) session.destroy();
+  };
+  options.signal.addEventListener('abort', destroy, { once: true });
   try {
     const exporter = await connectSession(options.connect, true);
     sessions.push(exporter);
@@ -56,9 +66,9 @@ export async function openSnapshotAt(options: SnapshotOptions, readerCount: numb
       readers.push(new SnapshotReader(session, options));
     }
     const [row] = await sessions[1]!.query('SELECT (extract(epoch FROM now()) * 1000000)::int8 AS time_us');
-    return { consistentPoint: slot.consistentPoint, timeUs: BigInt(textOf(row, 'time_us')), readers, close };
+    return { consistentPoint: slot.consistentPoint, timeUs: BigInt(textOf(row, 'time_us')), readers, close, destroy };
   } catch (error) {
-    await close();
+    destroy();
     throw error;
   }
 }

@@ -28,6 +28,8 @@ export interface TableState {
   entry: number | null;
   /** `stopped`: its rows may have changed without events (P6). `left`: dropped, or not captured any more. */
   status: 'captured' | 'stopped' | 'left';
+  /** A snapshot of it is to be taken, and was not begun. */
+  wantsSnapshot: boolean;
   /** The version that its newest snapshot was begun with; null when there was none. Complete once the checkpoint is there (I5). */
   snapshotVersion: bigint | null;
   /** Versions of snapshots that were never completed and not yet removed at the target. */
@@ -44,6 +46,25 @@ export interface TableState {
   seenSince: bigint;
   /** By attnum: what rows that are older than the column read as, as soon as it was seen; a rewrite takes it out of the catalog. */
   missing: Record<string, string | null>;
+}
+
+/** Whether the table's rows are missing at the target, or may be: a snapshot is to be taken before anything of it is streamed. */
+export function needsSnapshot(table: TableState, checkpointTs: bigint | null): boolean {
+  if (table.wantsSnapshot) return true;
+  return table.snapshotVersion !== null && (checkpointTs === null || checkpointTs < table.snapshotVersion);
+}
+
+/** A table that nothing is known of yet. */
+export function newTableState(
+  names: { readonly oid: number; readonly schema: string; readonly name: string; readonly entry: number | null },
+  wantsSnapshot: boolean,
+  hasPast: boolean,
+): TableState {
+  return {
+    ...{ oid: names.oid, schema: names.schema, name: names.name, entry: names.entry },
+    ...{ status: 'captured', wantsSnapshot, snapshotVersion: null, abandoned: [], dropBefore: 0n, hasPast, history: [] },
+    ...{ seen: null, seenSince: 0n, missing: {} },
+  };
 }
 
 const FORMAT = 1;

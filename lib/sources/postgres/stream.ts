@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto';
 import { MillraceError, reasonOf } from '../../errors.ts';
 import type { Delivery } from '../../events/index.ts';
 import type { Clock, Logger, Metrics } from '../../flow/index.ts';
-import { encodeStandbyStatus } from '../../formats/pgoutput/index.ts';
+import { encodeStandbyStatus, formatLsn } from '../../formats/pgoutput/index.ts';
 import { Assembler } from './assembler.ts';
 import type { SchemaResolver } from './schema-resolver.ts';
 import { checkSlot, fateOf, type SlotFacts, type StreamNames, startReplicationSql } from './stream-fate.ts';
@@ -65,6 +65,8 @@ class ReplicationStream implements PostgresStream {
   readonly #options: StreamOptions;
   readonly #assembler: Assembler;
   #connection: WireConnection | null = null;
+  /** The connection takes status reports. */
+  #isStreaming = false;
   #confirmedTs: bigint;
   #isClosed = false;
   #attempts = 0;
@@ -129,6 +131,7 @@ class ReplicationStream implements PostgresStream {
         if (connection !== null) yield* this.#cut(connection);
         this.#cancelStatus();
         this.#connection = null;
+        this.#isStreaming = false;
         connection?.destroy();
         this.#assembler.reconnected();
         await this.#backOff(error);
@@ -137,18 +140,19 @@ class ReplicationStream implements PostgresStream {
   }
 
   async #open(): Promise<WireConnection> {
-    const { connect, onConnected, clock } = this.#options;
+    const { connect, onConnected, clock, logger, slot } = this.#options;
     const connection = await connect();
-    try {
-      await onConnected?.(connection);
-      this.#slot = await checkSlot(connection, this.#options.slot, this.#confirmedTs);
-      await connection.startCopyBoth(startReplicationSql(this.#options, this.#confirmedTs));
-    } catch (error) {
-      connection.destroy();
-      throw error;
-    }
-    if (this.#isClosed) await connection.close();
     this.#connection = connection;
+    if (this.#isClosed) {
+      await connection.close();
+      return connection;
+    }
+    await onConnected?.(connection);
+    this.#slot = await checkSlot(connection, slot, this.#confirmedTs);
+    const fromTs = this.#confirmedTs;
+    await connection.startCopyBoth(startReplicationSql(this.#options, fromTs));
+    logger.info({ slot, after: formatLsn(fromTs) }, 'streaming');
+    this.#isStreaming = true;
     this.#slotActiveSinceMs = null;
     this.#statusSentMs = clock.now();
     this.#scheduleStatus(this.#statusIntervalMs);
@@ -203,7 +207,8 @@ class ReplicationStream implements PostgresStream {
 
   async #read(connection: WireConnection): Promise<void> {
     const { clock, signal } = this.#options;
-    if (this.#quickReads >= BUSY_READS && clock.now() - this.#lastReadMs < GATHER_MS) await clock.sleep(GATHER_MS, signal);
+    const gathers = this.#quickReads >= BUSY_READS && clock.now() - this.#lastReadMs < GATHER_MS;
+    if (gathers) await clock.sleep(GATHER_MS, signal);
     if (this.#isStopped) return;
     const startedMs = clock.now();
     this.#waitingSinceMs = startedMs;
@@ -213,9 +218,11 @@ class ReplicationStream implements PostgresStream {
     } finally {
       this.#waitingSinceMs = null;
     }
-    if (connection.bytesRead === readBefore) return;
+    const bytes = connection.bytesRead - readBefore;
+    if (bytes === 0) return;
     this.#lastReadMs = clock.now();
-    this.#quickReads = this.#lastReadMs - startedMs <= GATHER_MS ? this.#quickReads + 1 : 0;
+    const isLoad = this.#lastReadMs - startedMs <= GATHER_MS && (!gathers || bytes >= WORTH_GATHERING_BYTES);
+    this.#quickReads = isLoad ? this.#quickReads + 1 : 0;
     this.#attempts = 0;
     this.#silences = 0;
   }
@@ -260,7 +267,7 @@ class ReplicationStream implements PostgresStream {
 
   /** The timer runs whether somebody pulls or not (I10): a paused reader sees no request for a status. */
   #scheduleStatus(delayMs: number): void {
-    if (this.#connection === null || this.#isClosed) return;
+    if (!this.#isStreaming || this.#isClosed) return;
     const { clock } = this.#options;
     const dueMs = clock.now() + delayMs;
     if (dueMs >= this.#statusDueMs) return;
@@ -281,6 +288,7 @@ class ReplicationStream implements PostgresStream {
 
   /** Says what was confirmed and nothing beyond (I1, I10). */
   #report(replyRequested = false): void {
+    if (!this.#isStreaming) return;
     const nowMs = this.#options.clock.now();
     const lsn = this.#confirmedTs + 1n;
     const status = { writeLsn: lsn, flushLsn: lsn, applyLsn: lsn, clientTimeUs: BigInt(Math.trunc(nowMs)) * 1000n, replyRequested };
@@ -308,4 +316,7 @@ const MIN_STATUS_INTERVAL_MS = 100;
 const RETRY_BASE_MS = 200;
 const RETRY_CAP_MS = 10_000;
 const GATHER_MS = 3;
-const BUSY_READS = 8;
+/** A few transactions, each in a handful of packets, are no load. */
+const BUSY_READS = 16;
+/** Gathering that brings less than this delays single changes for nothing: it stops. */
+const WORTH_GATHERING_BYTES = 2048;

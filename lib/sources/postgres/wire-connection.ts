@@ -191,9 +191,9 @@ export class WireConnection {
     this.arena.at = this.frameEnd;
   }
 
-  /** After `nextFrame` was false: bytes from `arena.at` on that the frame there needs, and a read's worth. */
+  /** After `nextFrame` was false: bytes that the frame at `arena.at` needs in all, and a read's worth more. */
   get neededBytes(): number {
-    return Math.max(this.#frameBytes, this.arena.end - this.arena.at + READ_BYTES);
+    return this.#frameBytes + READ_BYTES;
   }
 
   /** The error that stands in the present frame. */

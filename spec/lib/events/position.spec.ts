@@ -16,9 +16,14 @@ describe('comparePositions', () => {
   it('orders by commitTs, then by ordinal, exactly', () => {
     ascending.forEach((a, i) => {
       ascending.forEach((b, j) => {
-        expect(Math.sign(comparePositions(a, b)) || 0).toBe(Math.sign(i - j) || 0);
+        expect(Math.sign(comparePositions(a, b))).toBe(Math.sign(i - j));
       });
     });
+  });
+
+  it('finds two marks behind all ordinals of one commitTs equal, or position ≤ last would not drop the second', () => {
+    const mark = { commitTs: 7n, ordinal: Number.POSITIVE_INFINITY };
+    expect(comparePositions(mark, { ...mark })).toBe(0);
   });
 
   it('prints both', () => {

@@ -50,6 +50,14 @@ describe('RowBlock', () => {
     }
   });
 
+  it.each([
+    ['a slice of nothing', () => block.slice(3, 3)],
+    ['a selection of nothing', () => block.select([])],
+    ['a builder that got nothing', () => new RowBlockBuilder().build(table, Buffer.alloc(0))],
+  ])('is never empty, because it has a first position: %s is refused where it is made', (_, make) => {
+    expect(make).toThrow('MR_EMPTY_BLOCK: a block of table public.users');
+  });
+
   it('is itself when all of it is sliced', () => {
     expect(block.slice(0, 7)).toBe(block);
   });
@@ -82,6 +90,7 @@ describe('RowBlock', () => {
     expect(compact.retainedBytes).toBe(compact.bytes.length);
     expect(compact.bytes.buffer.byteLength).toBe(compact.bytes.length);
     expect(compact.compact()).toBe(compact);
+    expect([compact.ops, compact.ordinals, compact.offsets].map(({ buffer }) => buffer.byteLength)).toEqual([3, 12, 12]);
     const large = block.slice(1, 6);
     expect(large.compact()).toBe(large);
     expect(block.compact()).toBe(block);

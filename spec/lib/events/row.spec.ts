@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { ByteWriter, OP_UPDATE, type Row, RowBlockBuilder, RowCursor, rowsOf } from '../../../lib/events/index.ts';
+import { ByteWriter, OP_UPDATE, type Row, RowBlockBuilder, RowBlockWriter, RowCursor, rowsOf } from '../../../lib/events/index.ts';
 import { blockOf, type Change, textTable } from './rows.ts';
 
 interface User {
@@ -110,6 +110,14 @@ describe('Row', () => {
       expect(rowOf(change).set('bio', 'x').isUnchanged('bio')).toBe(false);
     });
 
+    it.each([undefined, 5, new Date(0)])(
+      'refuses %p, because the value before would pass in its place or the row break when it is written',
+      (value) => {
+        const row = rowOf({ row: ['1', 'secret', null] });
+        expect(() => row.set('email', value as unknown as string)).toThrow('MR_INVALID_VALUE');
+      },
+    );
+
     it('P9: leaves a column outside of a key-only old image outside', () => {
       const old = rowOf({ key: ['1', null, null] });
       expect(old.set('email', 'x')).toBe(old);
@@ -170,6 +178,23 @@ describe('Row', () => {
       const old = rowOf({ key: ['1', null, null] });
       expect(old.update('email', never)).toBe(old);
     });
+  });
+
+  it('has columns of any name, those of JavaScript included', () => {
+    const names = ['__proto__', 'constructor', 'toString'];
+    const named = textTable(names);
+    const block = new RowBlockWriter(named)
+      .insert(Object.fromEntries([['__proto__', 'x']]))
+      .insert(JSON.parse('{"__proto__": null, "constructor": "c", "toString": "s"}'))
+      .build();
+    const [first, second] = [...rowsOf(block)].map((_, i) => new RowCursor().moveTo(block, i).toObject());
+    expect(Object.entries(first!)).toEqual([['__proto__', 'x']]);
+    expect(Object.entries(second!)).toEqual([
+      ['__proto__', null],
+      ['constructor', 'c'],
+      ['toString', 's'],
+    ]);
+    expect(new RowCursor().moveTo(block, 0).isUnchanged('toString')).toBe(true);
   });
 
   it('is a view: the next row reuses it, toObject makes what may be kept', () => {

@@ -3,7 +3,7 @@ import { ddlEvent, dmlEvent, RowBlockWriter, truncateEvent } from '../../../lib/
 import { MemoryStore } from '../../../lib/stores/index.ts';
 import { type Change, listTables, readTable, rebuildTable } from '../../../pipelines/index.ts';
 import { FaultStore } from '../../support/fault-store.ts';
-import { column, runSink, table, type Transaction } from '../../support/sink-world.ts';
+import { column, runSink, type Transaction, table } from '../../support/sink-world.ts';
 
 const users = (version: bigint) => table('users', version, ['id', 'name'], ['id']);
 const usersWithAge = (version: bigint) => table('users', version, ['id', 'name', column('age', 2, { defaultText: '18' })], ['id']);
@@ -16,7 +16,9 @@ const HISTORY: readonly Transaction[] = [
     events: () => [
       ddlEvent({ position: { commitTs: 10n, ordinal: 0 }, commitTimeUs: 0n, table: users(10n), startsEmpty: true }),
       ddlEvent({ position: { commitTs: 10n, ordinal: 0 }, commitTimeUs: 0n, table: log, startsEmpty: true }),
-      dmlEvent(new RowBlockWriter(users(10n)).beginTransaction(10n).insert({ id: '1', name: 'Ann' }).insert({ id: '2', name: 'Bob' }).build()),
+      dmlEvent(
+        new RowBlockWriter(users(10n)).beginTransaction(10n).insert({ id: '1', name: 'Ann' }).insert({ id: '2', name: 'Bob' }).build(),
+      ),
       dmlEvent(new RowBlockWriter(log).beginTransaction(10n).insert({ line: 'a', level: null }).insert({ line: 'a', level: null }).build()),
     ],
   },
@@ -32,7 +34,9 @@ const HISTORY: readonly Transaction[] = [
           .insert({ id: '2', name: 'Bea' })
           .build(),
       ),
-      dmlEvent(new RowBlockWriter(log).beginTransaction(20n, 0n, 4).update({ line: 'a', level: null }, { line: 'a', level: 'info' }).build()),
+      dmlEvent(
+        new RowBlockWriter(log).beginTransaction(20n, 0n, 4).update({ line: 'a', level: null }, { line: 'a', level: 'info' }).build(),
+      ),
     ],
   },
   {
@@ -80,16 +84,21 @@ const USER_CHANGES = [
 ];
 
 async function changesOf(store: MemoryStore, name: string): Promise<Change[]> {
-  return (await Array.fromAsync(readTable(store, { schema: 'public', table: name }))).flat();
+  const changes: Change[] = [];
+  for await (const batch of readTable(store, { schema: 'public', table: name })) changes.push(...batch);
+  return changes;
 }
 
 async function shown(store: MemoryStore) {
-  const changes = (await changesOf(store, 'users')).map(({ commitTs, ordinal, op, data }) => `${commitTs}/${ordinal} ${op} ${JSON.stringify(data)}`);
-  const rebuilt = async (name: string) => [...(await rebuildTable(store, { schema: 'public', table: name })).rows()].map((row) => row.join()).sort();
+  const changes = (await changesOf(store, 'users')).map(
+    ({ commitTs, ordinal, op, data }) => `${commitTs}/${ordinal} ${op} ${JSON.stringify(data)}`,
+  );
+  const rebuilt = async (name: string) =>
+    [...(await rebuildTable(store, { schema: 'public', table: name })).rows()].map((row) => row.join()).sort();
   return { changes, users: await rebuilt('users'), log: await rebuilt('log') };
 }
 
-const EXPECTED = { changes: USER_CHANGES, users: ['7,Fay,2', '8,Gus'].map((row) => row.replace(',2', '')), log: ['a,'] };
+const EXPECTED = { changes: USER_CHANGES, users: ['7,Fay', '8,Gus'], log: ['a,'] };
 
 describe.each(['canal-json', 'csv'])('the cloud storage sink, %s', (protocol) => {
   it('shows every change once and rebuilds every table, without any crash', async () => {
@@ -127,7 +136,7 @@ describe.each(['canal-json', 'csv'])('the cloud storage sink, %s', (protocol) =>
     for (let at = 1; at <= counted.operations; at++) {
       const store = new MemoryStore();
       const { checkpointTs } = await runSink(new FaultStore(store, { at, when: 'before' }), HISTORY, { protocol });
-      if (checkpointTs === 0n) continue;
+      if (checkpointTs < 10n) continue;
       await store.put('metadata', [Buffer.from(`{"checkpoint-ts":${checkpointTs}}`)]);
       const expected = USER_CHANGES.filter((change) => BigInt(change.split('/')[0]!) <= checkpointTs);
       expect({ at, checkpointTs, changes: (await shown(store)).changes }).toEqual({ at, checkpointTs, changes: expected });

@@ -1,0 +1,364 @@
+import { isMillraceError, MillraceError } from '../../errors.ts';
+import { Delivery, isDataEvent, resolvedEvent } from '../../events/index.ts';
+import type { JsonValue } from '../../formats/json.ts';
+import type { OpenSource, Source, SourceContext, SourceStatus } from '../source.ts';
+import { CapturedTables } from './captured-tables.ts';
+import { identifySystem, oidsIn, readPublishedTables, readTables, readWalPosition } from './catalog.ts';
+import { type ConnectOptions, ControlConnection, connectSession } from './connection.ts';
+import { type PostgresOptions, type PostgresSettings, postgresSettings } from './options.ts';
+import { checkSameSource, joinPublished, type Prepared, prepare, takeAgain } from './preflight.ts';
+import { abandon, clearedTable, takeSnapshots } from './snapshot.ts';
+import { openSnapshotAt } from './snapshot-reader.ts';
+import { needsSnapshot, stateFromJson, stateToJson } from './state.ts';
+import { openStream, type PostgresStream } from './stream.ts';
+import { Watch } from './watch.ts';
+import type { ServerNotice } from './wire-frames.ts';
+
+/**
+ * Changes of a PostgreSQL database: the rows that are there, then everything that happens to them.
+ *
+ * In plain words: a consistent copy of each table first, and from exactly there on every insert, update, delete and TRUNCATE, in commit order, over restarts and
+ * lost connections.
+ *
+ * It needs `wal_level = logical`, a role with REPLICATION and SELECT, and for each table a primary key or another replica identity. The first start creates
+ * the publication (unless there is one) and the replication slot; `teardown` removes them. A slot makes the server keep WAL while nobody reads.
+ *
+ * @throws MR_INVALID_OPTION, MR_UNKNOWN_OPTION at once; what is wrong with the server is an error of `open`.
+ */
+export function postgres(options: PostgresOptions): Source {
+  const settings = postgresSettings(options);
+  return Object.freeze({
+    name: 'postgres',
+    options: Object.freeze(settings.plain),
+    open: (context: SourceContext) => openPostgres(settings, context),
+  });
+}
+
+async function openPostgres(settings: PostgresSettings, context: SourceContext): Promise<OpenSource> {
+  const { clock, logger, signal, checkpointTs, targetIdentity } = context;
+  const { config, address, database, user } = settings;
+  const connect: ConnectOptions = { config, address, database, user, clock, applicationName: `millrace ${context.pipeline}`.slice(0, 63) };
+  const control = new ControlConnection(connect);
+  const replication = new ControlConnection(connect, true);
+  const abort = () => {
+    control.close();
+    replication.close();
+  };
+  signal.addEventListener('abort', abort, { once: true });
+  try {
+    const stored = stateFromJson(context.state);
+    const save = (state: Prepared['state']) => context.saveState(stateToJson(state));
+    const sides = { query: control.query, replicate: replication.query };
+    const prepared = await prepare({ settings, clock, logger, signal, stored, checkpointTs, targetIdentity, save, ...sides });
+    const source = new PostgresRun(settings, context, prepared, connect, control);
+    await source.start();
+    return source;
+  } catch (error) {
+    await control.close();
+    throw error;
+  } finally {
+    signal.removeEventListener('abort', abort);
+    await replication.close();
+  }
+}
+
+/** One run: the snapshots that are due, then the stream, with a watch over the catalog beside it. */
+class PostgresRun implements OpenSource {
+  readonly identity: JsonValue;
+  readonly deliveries: AsyncIterable<Delivery>;
+  headTs = 0n;
+  readonly #settings: PostgresSettings;
+  readonly #context: SourceContext;
+  readonly #prepared: Prepared;
+  readonly #connect: ConnectOptions;
+  readonly #control: ControlConnection;
+  readonly #captured: CapturedTables;
+  readonly #rows = new Map<string, number>();
+  readonly #ended = new AbortController();
+  #watch: Watch | null = null;
+  #stream: PostgresStream | null = null;
+  #phase: SourceStatus['phase'] = 'snapshot';
+  #resolvedTs: bigint;
+  #checkpointTs: bigint | null;
+  #isJoining = false;
+  #failure: { readonly error: unknown } | null = null;
+  #wake = () => {};
+
+  constructor(settings: PostgresSettings, context: SourceContext, prepared: Prepared, connect: ConnectOptions, control: ControlConnection) {
+    this.#settings = settings;
+    this.#context = context;
+    this.#prepared = prepared;
+    this.#connect = connect;
+    this.#control = control;
+    const { systemIdentifier, timeline, database, slot, publication, publicationOid } = prepared.state;
+    this.identity = { source: 'postgres', systemIdentifier, timeline, database, slot, publication, publicationOid };
+    this.#checkpointTs = context.checkpointTs;
+    this.#resolvedTs = context.checkpointTs ?? -1n;
+    this.#captured = new CapturedTables(
+      {
+        pipeline: context.pipeline,
+        state: prepared.state,
+        save: () => this.#save(),
+        look: (oid) => this.#look(oid),
+        onUnknown: ({ namespace, name }) => {
+          if (settings.isWanted(namespace, name)) this.#watch?.look();
+        },
+        logger: context.logger,
+      },
+      context.checkpointTs ?? -1n,
+    );
+    this.deliveries = this.#run();
+    context.signal.addEventListener('abort', () => this.#stop(), { once: true });
+    if (context.signal.aborted) this.#stop();
+  }
+
+  /** What is due before the first delivery; stored when it resolves. */
+  async start(): Promise<void> {
+    const { state } = this.#prepared;
+    const lsn = await readWalPosition(this.#control.query);
+    this.headTs = lsn - 1n;
+    const catalogs = await readTables(this.#control.query, oidsIn(state.tables.filter(({ status }) => status !== 'left').map(({ oid }) => oid)));
+    const present = new Set(catalogs.map(({ oid }) => oid));
+    for (const table of state.tables) {
+      // Dropped before its snapshot was complete: nothing can be copied any more.
+      if (!present.has(table.oid) && needsSnapshot(table, this.#checkpointTs)) table.status = 'left';
+    }
+    for (const catalog of catalogs) {
+      const table = this.#captured.stateOf(catalog.oid)!;
+      if (this.#settings.isResnapshot(catalog.schema, catalog.name)) takeAgain(table, this.#checkpointTs);
+      else if (needsSnapshot(table, this.#checkpointTs)) abandon(table);
+      else if (table.status === 'stopped') this.#captured.stop(table.oid, 'it was stopped before, and not taken again since');
+      else this.#captured.compare(table.oid, catalog, lsn);
+    }
+    this.#markComplete();
+    await this.#save();
+    this.#watch = new Watch({
+      settings: this.#settings,
+      state,
+      captured: this.#captured,
+      query: this.#control.query,
+      versionNumber: this.#prepared.server.versionNumber,
+      clock: this.#context.clock,
+      logger: this.#context.logger,
+      save: () => this.#save(),
+      onJoin: () => {
+        this.#isJoining = true;
+        this.#wake();
+      },
+      onFailure: (error) => this.#fail(error),
+    });
+  }
+
+  confirm(checkpointTs: bigint): void {
+    this.#checkpointTs = checkpointTs;
+    this.#markComplete();
+    this.#stream?.confirm(checkpointTs);
+  }
+
+  status(): SourceStatus {
+    const stream = this.#stream?.status();
+    const tables = new Map(
+      this.#captured.states
+        .filter(({ status }) => status !== 'left')
+        .map((table) => {
+          const name = `${table.schema}.${table.name}`;
+          const snapshotDone = !needsSnapshot(table, this.#checkpointTs);
+          return [name, { snapshotRows: this.#rows.get(name) ?? 0, snapshotDone, stopped: table.status === 'stopped' }] as const;
+        }),
+    );
+    const phase = this.#phase === 'streaming' && stream !== undefined ? stream.phase : this.#phase;
+    return { phase, sourceTs: stream !== undefined && stream.sourceTs > this.headTs ? stream.sourceTs : this.headTs, tables };
+  }
+
+  async close(): Promise<void> {
+    this.#phase = 'closed';
+    this.#stop();
+    this.#watch?.close();
+    await this.#stream?.close();
+    await this.#control.close();
+  }
+
+  async *#run(): AsyncGenerator<Delivery, void, undefined> {
+    const { state } = this.#prepared;
+    const due = state.tables.filter((table) => table.status !== 'left' && needsSnapshot(table, this.#checkpointTs));
+    for (const table of state.tables) {
+      if (table.status !== 'left' || !needsSnapshot(table, this.#checkpointTs)) continue;
+      const cleared = clearedTable(this.#captured, table);
+      if (cleared !== null) yield cleared;
+    }
+    const isFirst = this.#checkpointTs === null;
+    yield* this.#snapshot(due.map(({ oid }) => oid));
+    if (this.#isStopped) return;
+    if (isFirst && due.length > 0) {
+      // Below the earliest of the snapshots everything is there of every table; a later one's rows stand beyond that until the stream comes by.
+      const first = state.tables.reduce((low, { dropBefore }) => (dropBefore > 0n && (low === 0n || dropBefore < low) ? dropBefore : low), 0n);
+      if (first > 0n) yield this.#observed(new Delivery([resolvedEvent(first - 1n)]));
+    }
+    yield* this.#streamed();
+  }
+
+  async *#streamed(): AsyncGenerator<Delivery, void, undefined> {
+    this.#phase = 'streaming';
+    const stream = this.#openStream();
+    this.#stream = stream;
+    if (this.#checkpointTs !== null) stream.confirm(this.#checkpointTs);
+    const iterator = stream.deliveries[Symbol.asyncIterator]();
+    let next: Promise<IteratorResult<Delivery, void>> | null = null;
+    while (!this.#isStopped) {
+      if (this.#isJoining && next === null) {
+        this.#isJoining = false;
+        yield* this.#join();
+        continue;
+      }
+      const wake = new Promise<null>((resolve) => {
+        this.#wake = () => resolve(null);
+      });
+      // The stream decides about a row when it reads it: nothing may be under way while a snapshot gets its place.
+      if (this.#isJoining) this.#provokeKeepalive();
+      next ??= iterator.next();
+      next.catch(() => {});
+      const result: IteratorResult<Delivery, void> | null = await Promise.race([next, wake]);
+      if (this.#failure !== null) throw this.#failure.error;
+      if (result === null) continue;
+      next = null;
+      if (result.done === true) return;
+      const delivery = this.#observed(result.value);
+      if (delivery.events.length > 0) yield delivery;
+    }
+    if (this.#failure !== null) throw (this.#failure as { error: unknown }).error;
+  }
+
+  #openStream(): PostgresStream {
+    const { clock, logger, metrics } = this.#context;
+    const { slot, publication } = this.#settings;
+    const { state } = this.#prepared;
+    return openStream({
+      slot,
+      publication,
+      connect: () => this.#connectStream(),
+      onConnected: async (connection) => {
+        const system = await identifySystem((sql) => connection.query(sql));
+        checkSameSource(state, { ...state, ...system });
+        this.#captured.reconnected();
+      },
+      resolver: this.#captured,
+      // Before the first checkpoint nothing was confirmed: the slot stands where it began, and what the snapshots hold is dropped table by table.
+      fromTs: this.#context.checkpointTs ?? state.consistentPoint! - 1n,
+      clock,
+      logger,
+      metrics,
+      signal: this.#ended.signal,
+    });
+  }
+
+  async #connectStream() {
+    try {
+      return await connectSession(this.#connect, true, (notice) => this.#onNotice(notice));
+    } catch (error) {
+      // A server without a free place may have one soon.
+      throw isMillraceError(error, 'MR_SOURCE_FULL') ? error.cause : error;
+    }
+  }
+
+  /** PostgreSQL 18 leaves out a publication that is not there, with a warning only (P4). */
+  #onNotice({ message }: ServerNotice): void {
+    if (!/skipped loading publication/.test(message)) return;
+    throw new MillraceError('MR_PUBLICATION_GAP', { publication: this.#settings.publication, reason: message });
+  }
+
+  async *#snapshot(oids: readonly number[]): AsyncGenerator<Delivery, void, undefined> {
+    if (oids.length === 0) return;
+    const { clock, logger } = this.#context;
+    const { slot, publication, snapshotConnections } = this.#settings;
+    const { versionNumber } = this.#prepared.server;
+    const common = { clock, logger, signal: this.#ended.signal };
+    const before = this.#phase;
+    this.#phase = 'snapshot';
+    const deliveries = takeSnapshots(
+      {
+        ...common,
+        slot,
+        publication,
+        captured: this.#captured,
+        connections: snapshotConnections,
+        open: (readers) => openSnapshotAt({ ...common, connect: this.#connect, query: this.#control.query, slot, versionNumber }, readers),
+        published: () => readPublishedTables(this.#control.query, publication, versionNumber),
+        save: () => this.#save(),
+      },
+      oids,
+    );
+    for await (const delivery of deliveries) {
+      for (const event of delivery.events) {
+        if (event.type !== 'dml') continue;
+        const name = `${event.rows.table.sourceSchema}.${event.rows.table.sourceName}`;
+        this.#rows.set(name, (this.#rows.get(name) ?? 0) + event.rows.rowCount);
+      }
+      yield delivery;
+      if (this.#failure !== null) throw this.#failure.error;
+    }
+    if (this.#failure !== null) throw (this.#failure as { error: unknown }).error;
+    if (this.#phase === 'snapshot') this.#phase = before;
+  }
+
+  /** Tables that were published meanwhile: their snapshot, while the stream waits (P5). */
+  async *#join(): AsyncGenerator<Delivery, void, undefined> {
+    const { state, server } = this.#prepared;
+    const published = await readPublishedTables(this.#control.query, this.#settings.publication, server.versionNumber);
+    const wanted = published.filter((table) => this.#settings.isWanted(table.schema, table.name));
+    const before = state.tables.length;
+    const joined = joinPublished(state, wanted, this.#settings, this.#checkpointTs);
+    this.#captured.adopt(state.tables.slice(before));
+    await this.#save();
+    yield* this.#snapshot(joined);
+  }
+
+  /** A commit of no content: the server tells how far it has come, and the delivery that is waited for comes. */
+  #provokeKeepalive(): void {
+    this.#control.query("SELECT pg_logical_emit_message(true, 'millrace', '')").catch(() => {});
+  }
+
+  /** Resolved marks below what is resolved already are taken out: after a snapshot the stream begins before it. */
+  #observed(delivery: Delivery): Delivery {
+    const events = delivery.events.filter((event) => event.type !== 'resolved' || event.commitTs > this.#resolvedTs);
+    for (const event of events) {
+      if (event.type === 'resolved') this.#resolvedTs = event.commitTs;
+      else if (isDataEvent(event)) this.#context.metrics.add('events_out', 1, 'postgres');
+    }
+    if (this.#captured.resolved(this.#resolvedTs)) this.#save().catch((error: unknown) => this.#fail(error));
+    return events.length === delivery.events.length ? delivery : delivery.with(events);
+  }
+
+  /** Snapshots up to the checkpoint are complete (I5): what was there of earlier attempts is gone. */
+  #markComplete(): void {
+    for (const table of this.#captured.states) {
+      if (table.status === 'left' || table.snapshotVersion === null || needsSnapshot(table, this.#checkpointTs)) continue;
+      table.hasPast = true;
+      table.abandoned = [];
+    }
+  }
+
+  async #look(oid: number) {
+    const lsn = await readWalPosition(this.#control.query);
+    const [table] = await readTables(this.#control.query, oidsIn([oid]));
+    return { table: table ?? null, lsn };
+  }
+
+  #save(): Promise<void> {
+    return this.#context.saveState(stateToJson(this.#prepared.state));
+  }
+
+  get #isStopped(): boolean {
+    return this.#ended.signal.aborted;
+  }
+
+  #stop(): void {
+    this.#ended.abort();
+    this.#wake();
+  }
+
+  #fail(error: unknown): void {
+    this.#failure ??= { error };
+    this.#ended.abort();
+    this.#wake();
+  }
+}

@@ -1,0 +1,137 @@
+import { MillraceError, reasonOf } from '../../errors.ts';
+import type { Clock, Logger } from '../../flow/index.ts';
+import type { CapturedTables } from './captured-tables.ts';
+import { oidsIn, readCapturable, readPublication, readPublishedTables, readSlot, readTables, readWalPosition } from './catalog.ts';
+import type { Query } from './connection.ts';
+import type { PostgresSettings } from './options.ts';
+import { addTables, identityProblems, isOwned, publicationGap, qualified } from './publication.ts';
+import type { PostgresState } from './state.ts';
+
+export interface WatchOptions {
+  readonly settings: PostgresSettings;
+  readonly state: PostgresState;
+  readonly captured: CapturedTables;
+  readonly query: Query;
+  readonly versionNumber: number;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Stores the state: durable when it resolves. */
+  save(): Promise<void>;
+  /** Tables are published that the state does not know. */
+  onJoin(): void;
+  /** The run cannot go on. */
+  onFailure(error: unknown): void;
+}
+
+/**
+ * Looks at the server on a timer, beside the stream: the publication (P4), the tables (P6), tables that should join, and how much WAL the slot holds back.
+ */
+export class Watch {
+  readonly #options: WatchOptions;
+  readonly #warned = new Set<string>();
+  #cancel = () => {};
+  #looking: Promise<void> | null = null;
+  #isClosed = false;
+
+  constructor(options: WatchOptions) {
+    this.#options = options;
+    this.#schedule();
+  }
+
+  /** Looks now; a look that is under way counts. */
+  look(): Promise<void> {
+    this.#looking ??= this.#look()
+      .catch((error: unknown) => {
+        // A server that cannot be asked is the stream's affair: it notices, and it connects again.
+        if (!this.#isClosed) this.#options.logger.warn({ reason: reasonOf(error) }, 'the catalog could not be compared');
+      })
+      .finally(() => {
+        this.#looking = null;
+      });
+    return this.#looking;
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#cancel();
+  }
+
+  #schedule(): void {
+    if (this.#isClosed) return;
+    const { clock, settings } = this.#options;
+    this.#cancel = clock.after(settings.watchIntervalMs, () => {
+      this.look().then(() => this.#schedule());
+    });
+  }
+
+  async #look(): Promise<void> {
+    const { settings, state, query, versionNumber, captured } = this.#options;
+    const name = settings.publication;
+    const lsn = await readWalPosition(query);
+    const publication = await readPublication(query, name);
+    const published = await readPublishedTables(query, name, versionNumber);
+    const followed = state.tables.filter(({ status }) => status !== 'left').map(({ oid }) => oid);
+    const present = await readTables(query, oidsIn(followed));
+    if (this.#isClosed) return;
+    const waiting = new Set(state.tables.filter(({ wantsSnapshot }) => wantsSnapshot).map(({ oid }) => oid));
+    const reason = publicationGap(state, publication, published, new Set(present.map(({ oid }) => oid)), waiting);
+    if (reason !== null) {
+      this.#options.onFailure(new MillraceError('MR_PUBLICATION_GAP', { publication: name, reason }));
+      return;
+    }
+    let hasChanged = false;
+    for (const table of present) {
+      const known = captured.stateOf(table.oid);
+      if (known === null || known.status !== 'captured' || known.wantsSnapshot) continue;
+      const before = JSON.stringify(known.seen?.columns);
+      hasChanged = !captured.compare(table.oid, table, lsn) || before !== JSON.stringify(known.seen?.columns) || hasChanged;
+    }
+    if (hasChanged) await this.#options.save();
+    const unknown = published.some((table) => settings.isWanted(table.schema, table.name) && captured.stateOf(table.oid) === null);
+    const isOurs = publication !== null && isOwned(publication, settings.slot);
+    if ((await this.#addNewTables(new Set(published.map(({ oid }) => oid)), isOurs)) || unknown) this.#options.onJoin();
+    await this.#checkRetention();
+  }
+
+  /** Returns whether any was added. */
+  async #addNewTables(published: ReadonlySet<number>, isOurs: boolean): Promise<boolean> {
+    const { settings, query, versionNumber, logger } = this.#options;
+    const lacking = (await readCapturable(query)).filter(({ oid, schema, name }) => settings.isWanted(schema, name) && !published.has(oid));
+    if (lacking.length === 0 || (!isOurs && settings.tables === null)) return false;
+    if (!isOurs) {
+      for (const table of lacking) {
+        if (this.#isNews(`lacks ${table.oid}`)) logger.warn({ table: qualified(table) }, 'a new table is not in the publication; it is not captured');
+      }
+      return false;
+    }
+    const joining = (await readTables(query, oidsIn(lacking.map(({ oid }) => oid)))).filter((table) => {
+      const problem = identityProblems(table, null, versionNumber);
+      if (problem === null) return true;
+      if (this.#isNews(`identity ${table.oid}`)) {
+        logger.warn({ table: qualified(table), problem }, 'a new table has no usable replica identity; it is not captured');
+      }
+      return false;
+    });
+    await addTables(query, settings.publication, joining);
+    for (const table of joining) logger.info({ table: qualified(table) }, 'a new table joins');
+    return joining.length > 0;
+  }
+
+  async #checkRetention(): Promise<void> {
+    const { settings, query, versionNumber, logger } = this.#options;
+    const slot = await readSlot(query, settings.slot, versionNumber);
+    if (slot === null) return;
+    const { retainedBytes, walStatus } = slot;
+    const isTooMuch = retainedBytes > settings.maxWalBytes;
+    if (isTooMuch && this.#isNews('wal')) {
+      logger.warn({ slot: settings.slot, retainedBytes, maxWalBytes: settings.maxWalBytes, walStatus }, 'the slot makes the server keep much WAL');
+    }
+    if (!isTooMuch) this.#warned.delete('wal');
+  }
+
+  #isNews(key: string): boolean {
+    if (this.#warned.has(key)) return false;
+    this.#warned.add(key);
+    return true;
+  }
+}

@@ -1,0 +1,200 @@
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pathToFileURL } from 'node:url';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { type CliResult, cli, startCli } from '../support/cli.ts';
+import { startPostgres, type TestPostgres } from '../support/postgres.ts';
+
+describe('the command line', () => {
+  let postgres: TestPostgres;
+  let dir: string;
+  let url: string;
+  let database = '';
+  let count = 0;
+
+  beforeAll(async () => {
+    postgres = await startPostgres();
+    dir = await mkdtemp(join(tmpdir(), 'millrace-cli-'));
+  });
+
+  afterAll(async () => {
+    await postgres.stop();
+    await rm(dir, { recursive: true, force: true });
+  });
+
+  beforeEach(async () => {
+    database = `cli${++count}`;
+    url = await postgres.createDatabase(database);
+    await sql(`CREATE TABLE users (id int PRIMARY KEY, email text); INSERT INTO users SELECT i, 'u' || i FROM generate_series(1, 100) i;
+      CREATE TABLE events (at int, what text); ALTER TABLE events REPLICA IDENTITY FULL; INSERT INTO events VALUES (1, 'a'), (1, 'a')`);
+  });
+
+  const sql = (text: string) => postgres.query(text, [], database);
+  const out = () => join(dir, database, 'out');
+  const target = () => pathToFileURL(out()).href;
+  const captureArgs = (...extra: string[]) => {
+    const names = ['--slot', `${database}_slot`, '--publication', `${database}_pub`];
+    return [
+      'capture',
+      '--from',
+      url,
+      '--to',
+      target(),
+      '--state',
+      join(dir, database, 'state'),
+      '--flush-interval',
+      '200ms',
+      ...names,
+      ...extra,
+    ];
+  };
+  const verify = (...extra: string[]) => cli(['verify', '--from', url, '--to', target(), ...extra]);
+  const succeeded = ({ code, stderr }: CliResult) => expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
+  const checkpointOf = async () => {
+    const text = await readFile(join(out(), 'metadata'), 'utf8').catch(() => null);
+    return text === null ? 0n : BigInt(/\d+/.exec(text)![0]);
+  };
+  /** Waits until the files hold everything committed so far. */
+  const filesHaveAll = async () => {
+    const [row] = await postgres.query<{ lsn: string }>(`SELECT pg_current_wal_lsn() - '0/0'::pg_lsn AS lsn`, [], database);
+    while ((await checkpointOf()) < BigInt(row!.lsn) - 1n) await sleep(50);
+  };
+
+  it('captures until caught up, verifies, reads, shows what differs, catches up again, and cleans up behind itself', async () => {
+    const captured = await cli(captureArgs('--until-caught-up'));
+    succeeded(captured);
+    expect(captured.stdout.split('\n').sort()).toEqual([
+      '',
+      expect.stringMatching(/^public\.events\t2\t1\t\d+$/),
+      expect.stringMatching(/^public\.users\t100\t1\t\d+$/),
+    ]);
+    const verified = await verify();
+    succeeded(verified);
+    expect(verified.stdout).toBe('public.events\tidentical\t2\t2\t\npublic.users\tidentical\t100\t100\t\n');
+
+    await sql(`UPDATE users SET email = 'changed' WHERE id = 7; DELETE FROM events`);
+    const behind = await verify();
+    expect(behind.code).toBe(1);
+    expect(behind.stdout).toBe(
+      'public.events\tdifferent\t0\t2\trow (at=1, what=a) is in the files more often than in the source\n' +
+        'public.users\tdifferent\t100\t100\trow (id=7): email is changed, in the files u7\n',
+    );
+    expect(behind.stderr).toContain('bytes of WAL behind');
+
+    succeeded(await cli(captureArgs('--until-caught-up')));
+    succeeded(await verify('--tables', 'public.*'));
+    const read = await cli(['read', '--to', target(), '--table', 'public.users']);
+    succeeded(read);
+    const lines = read.stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(lines).toHaveLength(101);
+    expect(lines[0]).toEqual({
+      schema: 'public',
+      table: 'users',
+      op: 'I',
+      commitTs: expect.stringMatching(/^\d+$/),
+      ordinal: 0,
+      old: null,
+      data: { id: '1', email: 'u1' },
+    });
+    expect(lines[100]).toMatchObject({ op: 'U', ordinal: 0, data: { id: '7', email: 'changed' } });
+
+    const names = ['--slot', `${database}_slot`, '--publication', `${database}_pub`];
+    const removed = await cli(['teardown', '--from', url, ...names]);
+    succeeded(removed);
+    expect(removed.stdout).toBe(`slot\t${database}_slot\tdropped\npublication\t${database}_pub\tdropped\n`);
+    const again = await cli(['teardown', '--from', url, ...names]);
+    expect(again.stdout).toBe(`slot\t${database}_slot\tabsent\npublication\t${database}_pub\tabsent\n`);
+  }, 60_000);
+
+  it.each(['SIGINT', 'SIGTERM'] as const)(
+    'on %s drains, writes the final checkpoint and exits 0',
+    async (signal) => {
+      const { child, result } = startCli(captureArgs('--flush-interval', '10m'));
+      while (!(await sql('SELECT FROM pg_replication_slots WHERE active AND NOT temporary AND database = current_database()')).length)
+        await sleep(50);
+      await sql(`INSERT INTO users VALUES (1000, 'last')`);
+      const [row] = await postgres.query<{ lsn: string }>(`SELECT pg_current_wal_lsn() - '0/0'::pg_lsn AS lsn`, [], database);
+      await postgres.query(`SELECT pg_sleep(0.05) FROM generate_series(1, 1)`, [], database);
+      await waitForArrival(child, BigInt(row!.lsn) - 1n);
+      child.kill(signal);
+      const { code, stderr } = await result;
+      expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
+      succeeded(await verify());
+    },
+    60_000,
+  );
+
+  it('verifies exactly while the database is written to and captured', async () => {
+    const { child, result } = startCli(captureArgs());
+    let isWriting = true;
+    const writing = (async () => {
+      for (let i = 0; isWriting; i++) {
+        await sql(
+          `INSERT INTO users VALUES (${1000 + i}, 'n'); UPDATE users SET email = 'w${i}' WHERE id = ${1 + (i % 100)}; INSERT INTO events VALUES (${i}, 'e')`,
+        );
+      }
+    })();
+    while ((await checkpointOf()) === 0n) await sleep(50);
+    const verified = await verify('--wait', '20s');
+    isWriting = false;
+    await writing;
+    expect({ code: verified.code, stdout: verified.code === 0 ? '' : verified.stdout + verified.stderr }).toEqual({ code: 0, stdout: '' });
+    await filesHaveAll();
+    child.kill('SIGTERM');
+    expect((await result).code).toBe(0);
+  }, 60_000);
+
+  it('ends at once, with 1, on a second signal', async () => {
+    const { child, result } = startCli(captureArgs());
+    while ((await checkpointOf()) === 0n) await sleep(50);
+    // A table lock holds the drain back: nothing can hold back the second signal.
+    child.kill('SIGINT');
+    child.kill('SIGTERM');
+    const { code } = await result;
+    expect([0, 1]).toContain(code);
+  }, 60_000);
+
+  it.each<[string, () => string[], number, RegExp]>([
+    ['a wrong password', () => captureArgs().map((arg) => arg.replace(/:[^:@]+@/, ':hunter2@')), 1, /MR_SOURCE_LOGIN_REFUSED/],
+    [
+      'a database that is not there',
+      () => captureArgs().map((arg) => arg.replace(`/${database}`, arg.startsWith('postgres') ? '/nowhere' : `/${database}`)),
+      1,
+      /MR_SOURCE_DATABASE_MISSING/,
+    ],
+    ['a server that is not there', () => captureArgs().map((arg) => arg.replace(/@[^/]+\//, '@127.0.0.1:1/')), 1, /MR_SOURCE_UNREACHABLE/],
+    [
+      'a target that cannot be written',
+      () => captureArgs().map((arg) => (arg === target() ? 'file:///proc/nowhere' : arg)),
+      1,
+      /MR_STORE_/,
+    ],
+    ['no table', () => captureArgs('--tables', 'nothing.*'), 1, /MR_NO_TABLES/],
+    ['a wrong slot name', () => captureArgs('--slot', 'Not A Slot'), 2, /option slot is/],
+    ['a target that was never captured into', () => ['verify', '--from', url, '--to', target()], 1, /MR_STORE_NOT_FOUND/],
+  ])('%s is a clear error with its exit code, and no password', async (_, args, code, message) => {
+    const result = await cli(args());
+    expect({ code: result.code, stderr: result.stderr }).toEqual({ code, stderr: expect.stringMatching(message) });
+    expect(result.stderr).not.toMatch(/hunter2|first-light/);
+    expect(result.stdout).toBe('');
+  });
+
+  /** The status lines of a capture, until it has received everything up to here. */
+  async function waitForArrival(child: ReturnType<typeof startCli>['child'], ts: bigint): Promise<void> {
+    let text = '';
+    for (;;) {
+      const [chunk] = (await once(child.stderr!, 'data')) as [Buffer];
+      text += chunk.toString();
+      for (const line of text.split('\n').slice(0, -1)) {
+        const { resolvedTs } = JSON.parse(line) as { resolvedTs?: string };
+        if (resolvedTs !== undefined && BigInt(resolvedTs) >= ts) return;
+      }
+    }
+  }
+});

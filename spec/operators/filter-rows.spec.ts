@@ -1,0 +1,91 @@
+import { describe, expect, it } from '@jest/globals';
+import { dmlEvent } from '../../lib/events/index.ts';
+import { filterRows } from '../../operators/index.ts';
+import { blockOf, textTable } from '../lib/events/rows.ts';
+import { marbles } from '../support/marbles.ts';
+import { deliveryOf, show } from '../support/notation.ts';
+import { operatorLaws } from '../support/operator-laws.ts';
+import { blockThrough, rowTexts, throughStage } from '../support/rows.ts';
+
+interface Note {
+  id: string;
+  note: string | null;
+}
+
+describe('filterRows', () => {
+  const users = textTable(['id', 'note']);
+
+  it('keeps the rows for which the predicate holds, with their positions', () => {
+    marbles(({ deliveries, expectDeliveries }) => {
+      const source = deliveries('x-y-|', { x: 'a@5.0-5,6.0-3', y: 'a@7.1' });
+      const expected = '         x-z-|';
+      const even = filterRows<Note>('public.a', (row) => Number(row.get('id')) % 2 === 0);
+      expectDeliveries(source.pipe(even)).toBe(expected, { x: 'a@5.0,5.2,5.4,6.0,6.2', z: '' });
+    });
+  });
+
+  it('asks about the new image of an update and the old one of a delete', () => {
+    const block = blockOf(users, [
+      { row: ['1', 'keep'] },
+      { row: ['2', 'drop'] },
+      { old: ['3', 'drop'], row: ['3', 'keep'] },
+      { old: ['4', 'keep'], row: ['4', 'drop'] },
+      { old: ['5', 'keep'] },
+      { key: ['6', null] },
+    ]);
+    const kept = blockThrough(
+      filterRows<Note>('public.users', (row) => row.get('note') === 'keep'),
+      block,
+    );
+    expect(rowTexts(kept!)).toEqual(['I id=1 note=keep', 'U id=3 note=keep < id=3 note=drop', 'D id=5 note=keep']);
+  });
+
+  it('passes the very event on when all rows are kept', () => {
+    const event = dmlEvent(blockOf(users, [{ row: ['1', 'x'] }]));
+    expect(
+      throughStage(
+        filterRows('public.users', () => true),
+        event,
+      ).events[0],
+    ).toBe(event);
+  });
+
+  it('leaves other tables, schema changes and TRUNCATEs alone', () => {
+    marbles(({ deliveries, expectDeliveries }) => {
+      const letters = { x: 'b@5 ddl:a@5 truncate:a@5 res@5' };
+      const source = deliveries('x|', letters);
+      const expected = '         x|';
+      expectDeliveries(source.pipe(filterRows('public.a', () => false))).toBe(expected, letters);
+    });
+  });
+
+  it('lets go of the bytes when little of them is left, because a block pins whole buffers', () => {
+    const block = blockOf(users, [{ row: ['1', 'x'.repeat(1000)] }, { row: ['2', 'short'] }]);
+    const kept = blockThrough(
+      filterRows<Note>('public.users', (row) => row.get('id') === '2'),
+      block,
+    );
+    expect(rowTexts(kept!)).toEqual(['I id=2 note=short']);
+    expect(kept!.retainedBytes).toBeLessThan(100);
+  });
+
+  it('names the position of the row whose predicate threw', () => {
+    const block = blockOf(users, [
+      { row: ['1', 'x'], commitTs: 7n },
+      { row: ['2', null], commitTs: 8n, ordinal: 4 },
+    ]);
+    const { error } = throughStage(
+      filterRows<Note>('public.users', (row) => row.get('note')!.length > 0),
+      dmlEvent(block),
+    );
+    expect(error).toMatchObject({ code: 'MR_STAGE_FAILED', details: { stage: 'filterRows', position: '8/4', table: 'public.users' } });
+  });
+
+  it('selects tables by pattern', () => {
+    expect(() => filterRows('users', () => true)).toThrow(/MR_INVALID_OPTION/);
+    const stage = filterRows('*.users', () => false);
+    expect(blockThrough(stage, blockOf(users, [{ row: ['1', 'x'] }]))).toBeNull();
+  });
+
+  operatorLaws({ make: () => filterRows('public.a', (row) => row.get('id') !== '0'), items: () => [deliveryOf('a@5.0-2')], show });
+});

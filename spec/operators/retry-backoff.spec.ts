@@ -1,0 +1,105 @@
+import { describe, expect, it } from '@jest/globals';
+import { defer, type Observable, of, throwError } from 'rxjs';
+import { type RetryOptions, retryBackoff } from '../../operators/index.ts';
+import { marbles } from '../support/marbles.ts';
+import { operatorLaws } from '../support/operator-laws.ts';
+import { seededRandom } from '../support/random.ts';
+
+describe('retryBackoff', () => {
+  it.each<[string, string, RetryOptions, string, string[]]>([
+    //                         source    options                                      emits                    subscriptions
+    ['waits longer each time', '#', { base: 2, retries: 3 }, '2ms 4ms 8ms #', ['(^!)', '--(^!)', '6ms (^!)', '14ms (^!)']],
+    ['by the factor it is given', '#', { base: 2, factor: 3, retries: 2 }, '2ms 6ms #', ['(^!)', '--(^!)', '8ms (^!)']],
+    ['no longer than the cap', '#', { base: 2, cap: 3, retries: 3 }, '2ms 3ms 3ms #', ['(^!)', '--(^!)', '5ms (^!)', '8ms (^!)']],
+    ['counting from the failure', '--#', { base: 3, retries: 1 }, '2ms 3ms 2ms #', ['^-!', '5ms ^-!']],
+    ['and gives up with the last error', '#', { base: 2, retries: 0 }, '#', ['(^!)']],
+  ])('subscribes again, and waits: %s', (_, diagram, options, expected, subs) => {
+    marbles(({ cold, context, expectObservable, expectSubscriptions }) => {
+      const source = cold<never>(diagram);
+      expectObservable(source.pipe(retryBackoff<never>(options).bind(context))).toBe(expected);
+      expectSubscriptions(source.subscriptions).toBe(subs);
+    });
+  });
+
+  it('starts anew after a value, because what worked for a while is not failing in a row', () => {
+    marbles(({ cold, context, expectObservable }) => {
+      const attempts: Observable<string>[] = [cold('#'), cold('-a-#'), cold('#'), cold('-b-|')];
+      let attempt = 0;
+      const source = defer(() => attempts[attempt++]!);
+      //                   fails, 2 ms,  a,  fails, 2 ms, fails, 4 ms, b
+      const expected = '   2ms -a- 2ms 4ms -b-|';
+      expectObservable(source.pipe(retryBackoff<string>({ base: 2, retries: 2 }).bind(context))).toBe(expected);
+    });
+  });
+
+  it('does not retry what is not worth it', () => {
+    marbles(({ cold, context, expectObservable, expectSubscriptions }) => {
+      const source = cold<never>('-#', {}, 'fatal');
+      expectObservable(source.pipe(retryBackoff<never>({ base: 2, retryable: (error) => error !== 'fatal' }).bind(context))).toBe(
+        '-#',
+        {},
+        'fatal',
+      );
+      expectSubscriptions(source.subscriptions).toBe('^!');
+    });
+  });
+
+  it('takes a random part of the delay with full jitter', () => {
+    marbles(({ cold, context, expectObservable }) => {
+      const parts = [0.5, 0.25];
+      const options: RetryOptions = { base: 4, retries: 2, jitter: 'full', random: () => parts.shift()! };
+      expectObservable(cold<never>('#').pipe(retryBackoff<never>(options).bind(context))).toBe('2ms 2ms #');
+    });
+  });
+
+  it('stays between nothing and the delay, whatever is drawn', () => {
+    marbles(({ cold, context, expectObservable }) => {
+      const options: RetryOptions = { base: 4, factor: 1, retries: 50, jitter: 'full', random: seededRandom(7) };
+      let failedAt = -1;
+      cold<never>('#')
+        .pipe(retryBackoff<never>(options).bind(context))
+        .subscribe({ error: () => (failedAt = context.clock.now()) });
+      context.clock.after(201, () => expect(failedAt).toBeGreaterThan(0));
+      expectObservable(of(0)).toBe('(a|)', { a: 0 });
+    });
+  });
+
+  it('cancels the retry when it is unsubscribed while it waits', () => {
+    marbles(({ cold, context, expectObservable, expectSubscriptions }) => {
+      const source = cold<never>('#');
+      const unsub = '             -!';
+      expectObservable(source.pipe(retryBackoff<never>({ base: 2 }).bind(context)), unsub).toBe('--');
+      expectSubscriptions(source.subscriptions).toBe('(^!)');
+    });
+  });
+
+  it('passes what is emitted, failure after failure', () => {
+    marbles(({ cold, context, expectObservable }) => {
+      expectObservable(cold('ab#').pipe(retryBackoff<string>({ base: 1 }).bind(context)), '------!').toBe('ab-ab-');
+    });
+  });
+
+  it('builds no stack over many failures', () => {
+    marbles(({ context, expectObservable }) => {
+      const source = throwError(() => 'broken');
+      expectObservable(source.pipe(retryBackoff<never>({ base: 1, factor: 1, retries: 5000 }).bind(context))).toBe(
+        '5000ms #',
+        {},
+        'broken',
+      );
+    });
+  });
+
+  it.each<[string, RetryOptions]>([
+    ['base', { base: 0 }],
+    ['factor', { factor: 0.5 }],
+    ['cap', { base: 100, cap: 99 }],
+    ['retries', { retries: -1 }],
+    ['retries', { retries: 1.5 }],
+    ['jitter', { jitter: 'some' as 'full' }],
+  ])('refuses %s out of bounds at once: %j', (option, options) => {
+    expect(() => retryBackoff(options)).toThrow(new RegExp(`MR_INVALID_OPTION: option ${option} `));
+  });
+
+  operatorLaws({ make: () => retryBackoff<number>({ retries: 0 }), items: () => [1, 2], show: (value) => value });
+});

@@ -1,0 +1,141 @@
+import { describe, expect, it } from '@jest/globals';
+import { MemoryStore } from '../../../lib/stores/index.ts';
+import { type CloudStorageOptions, parseOptions } from '../../../pipelines/cloud-storage-sink/options.ts';
+import { cloudStorage } from '../../../pipelines/index.ts';
+
+const settingsOf = (options: Omit<CloudStorageOptions, 'store'>) =>
+  parseOptions({ protocol: 'canal-json', uri: 'file:///t', ...options }).settings;
+const viaUri = (query: string) => settingsOf({ uri: `s3://bucket/prefix?${query}` });
+
+/** spec storage-sink §7 */
+describe('options of the cloud storage sink', () => {
+  it('has the defaults that the specification names', () => {
+    expect(settingsOf({})).toEqual({
+      protocol: 'canal-json',
+      workerCount: 16,
+      flushIntervalMs: 5000,
+      fileSizeBytes: 67_108_864,
+      memoryQuotaBytes: 67_108_864,
+      dateSeparator: 'day',
+      fileIndexDigits: 20,
+      terminator: '\r\n',
+      outputColumnId: false,
+      outputRawChangeEvent: false,
+      onlyOutputUpdatedColumns: false,
+      deleteOnlyOutputHandleKeyColumns: false,
+      enableTidbExtension: true,
+      csv: {
+        delimiter: ',',
+        quote: '"',
+        null: '\\N',
+        includeCommitTs: true,
+        binaryEncodingMethod: 'base64',
+        outputOldValue: false,
+        outputFieldHeader: false,
+      },
+    });
+  });
+
+  it.each<[query: string, expected: object]>([
+    ['worker-count=3', { workerCount: 3 }],
+    ['worker-count=513', { workerCount: 512 }],
+    ['flush-interval=250ms', { flushIntervalMs: 250 }],
+    ['flush-interval=10ms', { flushIntervalMs: 100 }],
+    ['flush-interval=1h', { flushIntervalMs: 600_000 }],
+    ['flush-interval=', { flushIntervalMs: 5000 }],
+    ['file-size=2MiB', { fileSizeBytes: 2_097_152 }],
+    ['file-size=1', { fileSizeBytes: 1024 }],
+    ['file-size=1GiB', { fileSizeBytes: 536_870_912 }],
+    ['file-index-digit=6', { fileIndexDigits: 6 }],
+    ['file-index-digit=5', { fileIndexDigits: 20 }],
+    ['file-index-digit=21', { fileIndexDigits: 20 }],
+    ['date-separator=none', { dateSeparator: 'none' }],
+    ['terminator=%0A', { terminator: '\n' }],
+    ['enable-tidb-extension=false', { enableTidbExtension: false }],
+    ['protocol=csv&delimiter=%3B&quote=%27&null=NULL&include-commit-ts=false', { protocol: 'csv' }],
+  ])('?%s is %j', (query, expected) => {
+    expect(viaUri(query)).toMatchObject(expected);
+  });
+
+  it.each<[query: string, code: string, words: string]>([
+    ['worker-count=0', 'MR_INVALID_OPTION', 'worker-count is 0; it must be greater than 0'],
+    ['worker-count=-1', 'MR_INVALID_OPTION', 'worker-count is -1; it must be greater than 0'],
+    ['worker-count=abc', 'MR_INVALID_OPTION', 'worker-count is abc; it must be a whole number'],
+    ['flush-interval=soon', 'MR_INVALID_OPTION', 'flush-interval'],
+    ['file-size=big', 'MR_INVALID_OPTION', 'file-size'],
+    ['memory-quota=1', 'MR_INVALID_OPTION', 'memory-quota'],
+    ['date-separator=week', 'MR_INVALID_OPTION', 'date-separator is week; it must be one of none, year, month, day'],
+    ['protocol=avro', 'MR_INVALID_OPTION', 'protocol is avro; it must be one of canal-json, csv'],
+    ['enable-tidb-extension=yes', 'MR_INVALID_OPTION', 'enable-tidb-extension is yes'],
+    ['protocol=csv&delete-only-output-handle-key-columns=true', 'MR_INVALID_OPTION', 'false with csv'],
+    ['protocol=csv&output-raw-change-event=true', 'MR_INVALID_OPTION', 'false with csv'],
+    ['flush=interval=1h', 'MR_UNKNOWN_OPTION', 'unknown option flush'],
+    ['spool-disk-quota=1GiB', 'MR_UNKNOWN_OPTION', 'unknown option spool-disk-quota'],
+  ])('?%s is %s', (query, code, words) => {
+    expect(() => viaUri(query)).toThrow(expect.objectContaining({ code, message: expect.stringContaining(words) }));
+  });
+
+  it.each<[option: string, csv: NonNullable<CloudStorageOptions['csv']>, words: string]>([
+    ['a quote of two bytes', { quote: '""' }, 'csv config quote contains more than one character'],
+    ['a quote that ends lines', { quote: '\n' }, 'csv config quote cannot be line break character'],
+    ['no delimiter', { delimiter: '' }, 'csv config delimiter cannot be empty'],
+    ['a delimiter of four bytes', { delimiter: '||||' }, 'csv config delimiter contains more than three characters'],
+    ['a delimiter with the quote in it', { delimiter: '"' }, 'csv config quote and delimiter has common characters'],
+    ['another encoding', { binaryEncodingMethod: 'base32' as 'hex' }, 'csv config binary-encoding-method can only be hex or base64'],
+  ])('refuses csv with %s before anything connects', (_, csv, words) => {
+    expect(() => cloudStorage({ store: new MemoryStore(), protocol: 'csv', csv })).toThrow(words);
+  });
+
+  it('takes the URI over the member, also when the URI says false or the default', () => {
+    const options = {
+      protocol: 'csv',
+      enableTidbExtension: true,
+      workerCount: 4,
+      uri: 'file:///t?protocol=canal-json&enable-tidb-extension=false&worker-count=16',
+    };
+    expect(settingsOf(options)).toMatchObject({ protocol: 'canal-json', enableTidbExtension: false, workerCount: 16 });
+  });
+
+  it('leaves the given options as they are', () => {
+    const options = Object.freeze({ uri: 'file:///t?worker-count=2', protocol: 'csv', csv: Object.freeze({ delimiter: ';' }) });
+    expect(parseOptions(options).settings).toMatchObject({ workerCount: 2, csv: { delimiter: ';' } });
+  });
+
+  it('opens the store with the parameters that are its own', () => {
+    const uri = 's3://bucket/a%20b?worker-count=2&endpoint=http://localhost:9000&file-size=1MiB&force-path-style=true';
+    expect(parseOptions({ uri, protocol: 'csv' }).storeUri).toBe('s3://bucket/a%20b?endpoint=http://localhost:9000&force-path-style=true');
+  });
+
+  it('refuses a parameter of another kind of store', () => {
+    expect(() => settingsOf({ uri: 'file:///t?endpoint=http://localhost' })).toThrow('unknown option endpoint');
+  });
+
+  it('names a member that no option has', () => {
+    const options = { fileSzie: '1MiB' } as CloudStorageOptions;
+    expect(() => settingsOf(options)).toThrow(
+      expect.objectContaining({ code: 'MR_UNKNOWN_OPTION', message: expect.stringContaining('fileSzie') }),
+    );
+  });
+
+  it.each<[what: string, options: CloudStorageOptions]>([
+    ['neither', { protocol: 'csv' }],
+    ['both', { protocol: 'csv', uri: 'file:///t', store: new MemoryStore() }],
+  ])('wants a URI or a store, not %s', (_, options) => {
+    expect(() => cloudStorage(options)).toThrow(expect.objectContaining({ code: 'MR_INVALID_OPTION' }));
+  });
+
+  it('wants a protocol', () => {
+    expect(() => cloudStorage({ uri: 'file:///t' })).toThrow('protocol is missing');
+  });
+
+  it('describes itself by what was given, without secrets', () => {
+    const { name, options } = cloudStorage({
+      uri: 's3://KEY:SECRET@bucket/x?flush-interval=90s',
+      protocol: 'csv',
+      fileSize: '1MiB',
+      csv: { delimiter: ';' },
+    });
+    expect(name).toBe('cloudStorage');
+    expect(options).toEqual({ uri: 's3://***@bucket/x', protocol: 'csv', 'flush-interval': '1m30s', 'file-size': '1MiB', delimiter: ';' });
+  });
+});
