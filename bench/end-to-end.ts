@@ -90,7 +90,8 @@ export async function snapshot(): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'millrace-bench-'));
   try {
     const rows = 500_000;
-    await postgres.query(`${CREATE}; INSERT INTO bench SELECT ${VALUES} FROM generate_series(1, ${rows}) i; VACUUM ANALYZE bench`);
+    await postgres.query(`${CREATE}; INSERT INTO bench SELECT ${VALUES} FROM generate_series(1, ${rows}) i`);
+    await postgres.query('VACUUM ANALYZE bench');
     await postgres.query('CREATE PUBLICATION bench FOR TABLE bench WITH (publish_via_partition_root = true)');
     const millrace = (round: number, kind: 'null' | 'files') => {
       const name = `s_${round}_${kind}`;

@@ -1,9 +1,9 @@
 import { Command, Option } from 'commander';
-import { splitTablePatterns } from '../lib/events/index.ts';
-import { definePipeline, fileCheckpoint, parseDurationMs, run } from '../lib/index.ts';
+import { definePipeline, fileCheckpoint, parseBytes, parseDurationMs, run } from '../lib/index.ts';
 import { postgres } from '../lib/sources/postgres/index.ts';
 import { cloudStorage } from '../pipelines/index.ts';
 import type { ExitCode } from './command-line.ts';
+import { databaseOption, folderOption, patternsOption } from './options.ts';
 import type { Output } from './output.ts';
 import { showProgress } from './progress.ts';
 import { requireOptions } from './required.ts';
@@ -58,13 +58,13 @@ async function capture(options: CaptureOptions, output: Output): Promise<ExitCod
   const { from, to, tables, protocol, slot, publication, snapshot, flushInterval, fileSize, maxWal, resnapshot } = options;
   const drainTimeoutMs = parseDurationMs(options.drainTimeout, 'drain-timeout');
   const source = postgres({
-    url: from,
+    url: databaseOption(from),
     slot,
     publication,
     snapshot,
-    ...(tables === undefined ? {} : { tables: splitTablePatterns(tables) }),
-    ...(maxWal === undefined ? {} : { maxWal }),
-    ...(resnapshot === undefined ? {} : { resnapshot: splitTablePatterns(resnapshot) }),
+    ...(tables === undefined ? {} : { tables: patternsOption(tables, 'tables') }),
+    ...(maxWal === undefined ? {} : { maxWal: parseBytes(maxWal, 'max-wal', { min: 1 }) }),
+    ...(resnapshot === undefined ? {} : { resnapshot: patternsOption(resnapshot, 'resnapshot') }),
   });
   const sink = cloudStorage({
     uri: to,
@@ -72,7 +72,13 @@ async function capture(options: CaptureOptions, output: Output): Promise<ExitCod
     ...(flushInterval === undefined ? {} : { flushInterval }),
     ...(fileSize === undefined ? {} : { fileSize }),
   });
-  const definition = definePipeline({ name: slot, source, stages: [], sink, checkpoint: fileCheckpoint(options.state) });
+  const definition = definePipeline({
+    name: slot,
+    source,
+    stages: [],
+    sink,
+    checkpoint: fileCheckpoint(folderOption(options.state, 'state')),
+  });
   const running = run(definition, {
     logger: output.logger,
     drainTimeoutMs,

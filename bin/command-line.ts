@@ -3,7 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { isMillraceError, reasonOf, scrubText } from '../lib/index.ts';
 import { captureCommand } from './capture.ts';
 import { describeCommand } from './describe.ts';
-import { Output } from './output.ts';
+import { Output, type Streams } from './output.ts';
 import { readCommand } from './read.ts';
 import { teardownCommand } from './teardown.ts';
 import { verifyCommand } from './verify.ts';
@@ -16,8 +16,8 @@ export type ExitCode = 0 | 1 | 2;
  *
  * @returns the exit code of the process; no error is thrown.
  */
-export async function runCommandLine(args: readonly string[]): Promise<ExitCode> {
-  const output = new Output();
+export async function runCommandLine(args: readonly string[], streams: Streams = process): Promise<ExitCode> {
+  const output = new Output(streams);
   let exitCode: ExitCode = 0;
   const program = new Command('millrace')
     .description('Captures the changes of a PostgreSQL database into files, and checks, reads and describes them.')
@@ -33,7 +33,10 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
     );
   }
   for (const command of [program, ...program.commands]) {
-    command.exitOverride().configureOutput({ writeErr: (text) => process.stderr.write(scrubText(text)) });
+    command.exitOverride().configureOutput({
+      writeOut: (text) => output.stdout.write(text),
+      writeErr: (text) => output.stderr.write(scrubText(text)),
+    });
   }
   try {
     await program.parseAsync([...args], { from: 'user' });

@@ -23,12 +23,12 @@ interface Display {
 /** How far the checkpoint has come from where it began to where the source is. */
 function bar(output: Output): Display {
   const format = '{phase} {bar} {rows} rows | {rate} rows/s | {written} | lag {lag} | checkpoint {checkpoint}';
-  const options = { format, barsize: 20, hideCursor: true, clearOnComplete: false, stream: process.stderr, emptyOnZero: true };
+  const options = { format, barsize: 20, hideCursor: true, clearOnComplete: false, stream: output.stderr, emptyOnZero: true };
   const single = new SingleBar({ ...options, barCompleteChar: '█', barIncompleteChar: '░' });
   let first: bigint | null = null;
   let isShown = false;
   output.clearBar = () => {
-    if (isShown) process.stderr.write('\r\x1b[K');
+    if (isShown) output.stderr.write('\r\x1b[K');
   };
   return {
     next(status) {

@@ -18,7 +18,7 @@ export function readCommand(output: Output, exit: (code: ExitCode) => void): Com
 }
 
 async function read({ to, table }: { readonly to: string; readonly table?: string }, output: Output): Promise<ExitCode> {
-  const isChosen = table === undefined ? () => true : tableMatcher([table]);
+  const isChosen = table === undefined ? () => true : tableMatcher([table], 'table');
   const store = await openTarget(to);
   try {
     const target = await StoredTarget.open(store);

@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { teardown } from '../lib/sources/postgres/index.ts';
 import type { ExitCode } from './command-line.ts';
+import { databaseOption } from './options.ts';
 import type { Output } from './output.ts';
 import { requireOptions } from './required.ts';
 
@@ -22,7 +23,7 @@ export function teardownCommand(output: Output, exit: (code: ExitCode) => void):
       '\nPrints: slot|publication <TAB> name <TAB> dropped|absent|kept. Kept is a publication that capture did not make for this slot.',
     )
     .action(async ({ from, slot, publication }: TeardownCommandOptions) => {
-      const report = await teardown({ url: from, slot, publication });
+      const report = await teardown({ url: databaseOption(from), slot, publication });
       await output.line(`slot\t${slot}\t${report.slot}`);
       await output.line(`publication\t${publication}\t${report.publication}`);
       exit(0);

@@ -1,12 +1,13 @@
 import { Command } from 'commander';
-import { splitTablePatterns } from '../lib/events/index.ts';
 import { METADATA_PATH, parseMetadata } from '../lib/formats/storage-layout/index.ts';
 import { formatDuration, isMillraceError, MillraceError, parseDurationMs, systemClock } from '../lib/index.ts';
 import { openSnapshot } from '../lib/sources/postgres/index.ts';
+import { checkName } from '../lib/sources/postgres/options.ts';
 import type { ObjectStore } from '../lib/stores/index.ts';
 import { rebuildTable, StoredTarget } from '../pipelines/index.ts';
 import type { ExitCode } from './command-line.ts';
 import { compareTable } from './compare-tables.ts';
+import { databaseOption, patternsOption } from './options.ts';
 import type { Output } from './output.ts';
 import { requireOptions } from './required.ts';
 import { watchSlot } from './slot-watch.ts';
@@ -35,13 +36,15 @@ export function verifyCommand(output: Output, exit: (code: ExitCode) => void): C
 }
 
 async function verify({ from, to, tables, publication, wait }: VerifyOptions, output: Output): Promise<ExitCode> {
+  const url = databaseOption(from);
   const waitMs = parseDurationMs(wait, 'wait');
-  const patterns = tables === undefined ? {} : { tables: splitTablePatterns(tables) };
+  if (publication !== undefined) checkName('publication', publication);
+  const patterns = tables === undefined ? {} : { tables: patternsOption(tables, 'tables') };
   const store = await openTarget(to);
   try {
     const remembered = await sourceOf(store);
     // The snapshot comes first: whatever is committed while it is waited for does not count, in the database or in the files.
-    const snapshot = await openSnapshot(from, { publication: publication ?? remembered.publication, ...patterns, logger: output.logger });
+    const snapshot = await openSnapshot(url, { publication: publication ?? remembered.publication, ...patterns, logger: output.logger });
     try {
       const upTo = snapshot.consistentPoint - 1n;
       const slot = watchSlot(from, remembered.slot);

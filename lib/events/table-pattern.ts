@@ -7,14 +7,15 @@ import { MillraceError } from '../errors.ts';
  * written twice), so names with dots, stars, quotes or outer blanks can be given. `!` in front excludes. The last pattern that matches a table decides; a
  * table that none matches is not chosen.
  *
+ * @param option what errors call the patterns. Default `tables`.
  * @returns whether a table, by its source's names, is chosen.
  * @throws MR_INVALID_OPTION for a pattern of another form, and when no pattern includes anything.
  */
-export function tableMatcher(patterns: readonly string[]): (schema: string, name: string) => boolean {
-  const parsed = patterns.map(parsePattern);
+export function tableMatcher(patterns: readonly string[], option = 'tables'): (schema: string, name: string) => boolean {
+  const parsed = patterns.map((pattern) => parsePattern(pattern, option));
   if (!parsed.some(({ includes }) => includes)) {
     throw new MillraceError('MR_INVALID_OPTION', {
-      option: 'tables',
+      option,
       value: JSON.stringify(patterns),
       bound: 'at least one pattern that includes tables, such as public.*',
     });
@@ -44,11 +45,11 @@ const PATTERN = new RegExp(`^(!?)\\s*${PART}\\.${PART}$`, 's');
 const LISTED = /(?:"(?:[^"]|"")*"|[^,"]|")+/g;
 const RUN = /"((?:[^"]|"")*)"|(\*+)|[^"*]+/g;
 
-function parsePattern(pattern: string): TablePattern {
+function parsePattern(pattern: string, option: string): TablePattern {
   const match = PATTERN.exec(pattern.trim());
   if (match === null) {
     throw new MillraceError('MR_INVALID_OPTION', {
-      option: 'tables',
+      option,
       value: JSON.stringify(pattern),
       bound: 'schema.table, with * as wildcard, ! in front to exclude, and double quotes around names that hold dots, stars or quotes',
     });

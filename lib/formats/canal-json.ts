@@ -95,12 +95,12 @@ class CanalJsonEncoder implements RowEncoder {
     out.length += head.bytes.length;
     if (op === OP_UPDATE) {
       if (hasOld) this.#writeOld(plan, marker === IMAGE_KEY, out);
-      writeText(OLD_TO_DATA, out);
+      OLD_TO_DATA.append(out);
       this.#writeData(plan.columns, false, marker === IMAGE_OLD, out);
     } else {
       this.#writeData(op === OP_DELETE ? plan.deleted : plan.columns, marker === IMAGE_KEY, false, out);
     }
-    writeText(this.#tail.text, out);
+    this.#tail.text.append(out);
     out.length += this.#tail.length - this.#tail.text.length;
   }
 
@@ -139,12 +139,12 @@ class CanalJsonEncoder implements RowEncoder {
 
   #writeMember(column: PlanColumn, start: number, length: number, isFirst: boolean, out: ByteWriter): void {
     if (length === LENGTH_NULL) {
-      writeText(isFirst ? column.firstNull : column.nextNull, out);
+      (isFirst ? column.firstNull : column.nextNull).append(out);
       return;
     }
     const prefix = isFirst ? column.firstPrefix : column.nextPrefix;
     if (column.kind !== 'text' || length > SHORT_VALUE) {
-      writeText(prefix, out);
+      prefix.append(out);
       writeCanalValue(column.kind, this.#bytes, start, start + length, out);
       out.writeByte(QUOTE);
       return;
@@ -211,8 +211,3 @@ const QUOTE = 0x22;
 /** A value up to here is escaped at once, a longer one in slices. */
 const SHORT_VALUE = 4096;
 const SHORT_ROW = 16384;
-
-function writeText(text: WordText, out: ByteWriter): void {
-  if (out.length + text.room > out.buffer.length) out.ensure(text.room);
-  out.length = text.write(out.view, out.length);
-}

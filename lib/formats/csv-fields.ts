@@ -145,16 +145,25 @@ export class CsvFields {
     let at = from;
     while (at < to) {
       let until = to;
+      const begin = at;
       while (at + 4 <= to) {
         const word = view.getInt32(at, true);
-        const other = word ^ quotes;
-        if (((other - 0x01010101) & ~other & 0x80808080) !== 0) {
+        if (holdsByte(word, quotes)) {
           until = at + 4;
           break;
         }
         target.setInt32(end, word, true);
         at += 4;
         end += 4;
+      }
+      /** The last one to three bytes: the word that ends with them, over what was just copied. */
+      if (until === to && at > begin && at < to) {
+        const word = view.getInt32(to - 4, true);
+        if (!holdsByte(word, quotes)) {
+          end += to - at;
+          target.setInt32(end - 4, word, true);
+          return end;
+        }
       }
       for (; at < until; at++) {
         const byte = bytes[at]!;
@@ -227,6 +236,12 @@ const SEPARATORS_ROOM = 8;
 const HEX_SLICE = 6 * 1024;
 const BASE64 = Buffer.from('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/');
 const PAD = 0x3d;
+
+/** Whether one of a word's four bytes is the byte that all four of `pattern` are. */
+function holdsByte(word: number, pattern: number): boolean {
+  const other = word ^ pattern;
+  return ((other - 0x01010101) & ~other & 0x80808080) !== 0;
+}
 
 function copyHex(bytes: Buffer, from: number, to: number, target: Buffer, at: number): number {
   /** PostgreSQL prints lower case already; `| 0x20` keeps digits and lowers letters that a stage wrote. */

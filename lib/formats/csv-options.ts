@@ -89,6 +89,14 @@ function checkNull(nullText: string, delimiter: string, quote: string): void {
   }
 }
 
-function invalid(option: string, value: string, reason: string): MillraceError {
-  return new MillraceError('MR_INVALID_OPTION', { option, value: JSON.stringify(value), bound: `otherwise: ${reason}` });
+function invalid(option: keyof typeof BOUNDS, value: string, reason: string): MillraceError {
+  return new MillraceError('MR_INVALID_OPTION', { option, value: JSON.stringify(value), bound: `${BOUNDS[option]} (${reason})` });
 }
+
+const BOUNDS = {
+  quote: 'one byte, or empty for backslash escapes',
+  delimiter: 'one to three bytes that fields do not hold',
+  null: 'text without line breaks, delimiter and quote',
+  terminator: 'line breaks where there is no quote',
+  'binary-encoding-method': 'base64 or hex',
+};

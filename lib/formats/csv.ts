@@ -18,7 +18,7 @@ import { CsvFields, type FieldColumn, fieldColumn } from './csv-fields.ts';
 import { type CsvLayout, type CsvOptions, csvLayout } from './csv-options.ts';
 import { U64_ROOM, writeU64 } from './digits.ts';
 import type { RowEncoder } from './encoder.ts';
-import { viewOf } from './word-text.ts';
+import { viewOf, WordText } from './word-text.ts';
 
 /** The fields that every row begins with, as the header names them. */
 export const CSV_META_NAMES = {
@@ -43,6 +43,8 @@ class CsvEncoder implements RowEncoder {
   readonly extension = '.csv';
   readonly #layout: CsvLayout;
   readonly #fields: CsvFields;
+  readonly #nullField: WordText;
+  readonly #terminator: WordText;
   readonly #plans = new WeakMap<Table, Plan>();
   readonly #tuple = new TupleIndex();
   readonly #old = new TupleIndex();
@@ -53,6 +55,8 @@ class CsvEncoder implements RowEncoder {
 
   constructor(layout: CsvLayout) {
     this.#layout = layout;
+    this.#nullField = new WordText(Buffer.concat([layout.delimiter, layout.nullText]));
+    this.#terminator = new WordText(layout.terminator);
     this.#fields = new CsvFields(layout);
   }
 
@@ -120,10 +124,8 @@ class CsvEncoder implements RowEncoder {
     fill: TupleIndex | null,
     out: ByteWriter,
   ): void {
-    const { delimiter, nullText, terminator } = this.#layout;
     if (head.transaction !== this.#transaction) head.setCommitTs(this.#transaction, commitTs);
-    out.ensure(head.bytes.length).set(head.bytes, out.length);
-    out.length += head.bytes.length;
+    head.text.append(out);
     for (let c = 0; c < plan.columns.length; c++) {
       const column = plan.columns[c]!;
       let length = tuple.lengths[column.wire]!;
@@ -135,14 +137,10 @@ class CsvEncoder implements RowEncoder {
         if (length === LENGTH_UNCHANGED) throw unchangedToast(block, row, c);
         start = fill!.starts[column.wire]!;
       }
-      if (length === LENGTH_NULL) {
-        out.writeBytes(delimiter);
-        out.writeBytes(nullText);
-      } else {
-        this.#fields.write(this.#bytes, this.#view, start, start + length, column, out);
-      }
+      if (length === LENGTH_NULL) this.#nullField.append(out);
+      else this.#fields.write(this.#bytes, this.#view, start, start + length, column, out);
     }
-    out.writeBytes(terminator);
+    this.#terminator.append(out);
   }
 
   #planOf(table: Table): Plan {
@@ -176,7 +174,7 @@ class Plan {
 
 /** The meta fields of a row, the commitTs patched in for each transaction. */
 class Head {
-  bytes: Buffer;
+  text: WordText;
   transaction = 0;
   readonly #before: Buffer;
   readonly #after: Buffer;
@@ -196,7 +194,7 @@ class Head {
       writer.writeText(String(isUpdate));
     }
     this.#after = writer.take();
-    this.bytes = Buffer.concat([this.#before, this.#after]);
+    this.text = new WordText(Buffer.concat([this.#before, this.#after]));
   }
 
   setCommitTs(transaction: number, commitTs: bigint): void {
@@ -204,12 +202,9 @@ class Head {
     if (!this.#hasCommitTs) return;
     const digits = writeU64(commitTs, scratch, 0);
     const length = this.#before.length + digits + this.#after.length;
-    if (this.bytes.length !== length) {
-      this.bytes = Buffer.alloc(length);
-      this.#before.copy(this.bytes);
-      this.#after.copy(this.bytes, length - this.#after.length);
-    }
-    for (let i = 0; i < digits; i++) this.bytes[this.#before.length + i] = scratch[i]!;
+    if (this.text.length !== length) this.text = new WordText(Buffer.concat([this.#before, Buffer.alloc(digits), this.#after]));
+    for (let i = 0; i < digits; i++) this.text.bytes[this.#before.length + i] = scratch[i]!;
+    this.text.reload();
   }
 }
 

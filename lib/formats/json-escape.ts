@@ -22,6 +22,7 @@ export function escapeJson(
   let i = from;
   while (i < to) {
     let until = to;
+    const begin = i;
     while (i + 4 <= to) {
       const word = sourceView.getInt32(i, true);
       if (hasSpecial(word)) {
@@ -31,6 +32,15 @@ export function escapeJson(
       targetView.setInt32(end, word, true);
       i += 4;
       end += 4;
+    }
+    /** The last one to three bytes: the word that ends with them, over what was just copied. */
+    if (until === to && i > begin && i < to) {
+      const word = sourceView.getInt32(to - 4, true);
+      if (!hasSpecial(word)) {
+        end += to - i;
+        targetView.setInt32(end - 4, word, true);
+        return end;
+      }
     }
     for (; i < until; i++) {
       const byte = source[i]!;

@@ -1,6 +1,6 @@
 /**
- * Cuts a stream of chunks into rows that end where `findEnd` says, whatever the chunks' boundaries. Holds one chunk and the row under way; a row's bytes are
- * looked at once, however many chunks it spans.
+ * The bytes of a stream that a reader has not done with, as one piece: the chunk that came last and the row under way. Readers remember how far they looked, so
+ * that a row is looked at once however many chunks it spans.
  */
 export class RowSplitter {
   bytes = Buffer.alloc(0);

@@ -1,3 +1,5 @@
+import type { ByteWriter } from '../events/index.ts';
+
 /**
  * Bytes that are written again and again, held as 32-bit words: copying four at a time is the fastest there is for a few dozen bytes (a native `set` costs more
  * to call than it saves). `write` overwrites up to three bytes behind the end, so there must be room for `room`.
@@ -28,6 +30,12 @@ export class WordText {
     const words = this.#words;
     for (let i = 0; i < words.length; i++) target.setInt32(at + i * 4, words[i]!, true);
     return at + this.length;
+  }
+
+  /** Writes the bytes behind what `out` holds. */
+  append(out: ByteWriter): void {
+    if (out.length + this.room > out.buffer.length) out.ensure(this.room);
+    out.length = this.write(out.view, out.length);
   }
 }
 

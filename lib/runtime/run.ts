@@ -144,7 +144,9 @@ class Run implements Running {
   async #steps(): Promise<void> {
     const { name, checkpoint: store } = this.#definition;
     this.#closers.push({ part: 'checkpoint store', close: () => this.#closeStore() });
-    const loaded = await this.#part('MR_CHECKPOINT_FAILED', { pipeline: name, where: store.name }, () => store.load(name));
+    const loaded = await this.#part('MR_CHECKPOINT_FAILED', { pipeline: name, where: store.name }, () =>
+      this.#unlessStopping(store.load(name)),
+    );
     const progress = new Progress(loaded?.checkpointTs ?? 0n);
     const context = createContext({ clock: this.#clock, logger: this.#logger, progress });
     const sink = await this.#openSink(context);
@@ -175,9 +177,8 @@ class Run implements Running {
 
   async #openSink(context: Context): Promise<OpenSink> {
     const { name, sink } = this.#definition;
-    return this.#part('MR_SINK_FAILED', { sink: sink.name }, async () =>
-      this.#register('sink', await sink.open({ pipeline: name, context })),
-    );
+    const open = async () => this.#register('sink', await sink.open({ pipeline: name, context }));
+    return this.#part('MR_SINK_FAILED', { sink: sink.name }, () => this.#unlessStopping(open()));
   }
 
   async #openSource({ context, loop, loaded, sink }: Opened): Promise<OpenSource> {
@@ -197,6 +198,24 @@ class Run implements Running {
       if (!signal.aborted) throw error;
       this.#logger.info({ pipeline: name, reason: reasonOf(error) }, 'stopped before the source was open');
       throw this.#stopped();
+    }
+  }
+
+  /** Nothing was accepted yet: a stop waits for nobody. */
+  async #unlessStopping<T>(opening: Promise<T>): Promise<T> {
+    const { signal } = this.#draining;
+    let stop = () => {};
+    const stopping = new Promise<never>((_, reject) => {
+      stop = () => reject(this.#stopped());
+      signal.addEventListener('abort', stop, { once: true });
+      if (signal.aborted) stop();
+    });
+    try {
+      return await Promise.race([opening, stopping]);
+    } finally {
+      signal.removeEventListener('abort', stop);
+      // Whoever lost the race is not asked any more.
+      opening.catch(() => {});
     }
   }
 

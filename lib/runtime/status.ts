@@ -8,7 +8,7 @@ export interface RunStatus {
   readonly phase: RunPhase;
   /** Rows that reached the sink, a second, over the last seconds. */
   readonly rowsPerSecond: number;
-  /** Rows, bytes and pieces (files) made durable. */
+  /** Rows, bytes and pieces with rows (files) made durable. */
   readonly rows: number;
   readonly bytes: number;
   readonly files: number;
@@ -31,7 +31,7 @@ export interface RunStatus {
 export type RunPhase = 'starting' | SourceStatus['phase'] | 'draining' | 'failed';
 
 export interface TableStatus {
-  /** Rows, bytes and pieces (files) made durable. */
+  /** Rows, bytes and pieces with rows (files) made durable. */
   readonly rows: number;
   readonly bytes: number;
   readonly files: number;
@@ -89,11 +89,13 @@ export class StatusBoard {
   }
 
   flushed({ table, rows, bytes }: FlushReport): void {
+    // A piece without rows is a schema.
+    const files = rows > 0 ? 1 : 0;
     const entry = this.#written.get(table) ?? { rows: 0, bytes: 0, files: 0 };
-    this.#written.set(table, { rows: entry.rows + rows, bytes: entry.bytes + bytes, files: entry.files + 1 });
+    this.#written.set(table, { rows: entry.rows + rows, bytes: entry.bytes + bytes, files: entry.files + files });
     this.#rows += rows;
     this.#bytes += bytes;
-    this.#files++;
+    this.#files += files;
   }
 
   /** Emits the last status and completes. */

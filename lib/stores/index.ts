@@ -3,4 +3,4 @@ export { compareUtf8 } from './keys.ts';
 export { MemoryStore } from './memory.ts';
 export { noopStore } from './noop.ts';
 export * from './object-store.ts';
-export { openStore, STORE_PARAMETERS } from './open.ts';
+export { checkStoreUri, openStore, STORE_PARAMETERS } from './open.ts';

@@ -6,6 +6,7 @@ import { openFsStore } from './fs.ts';
 import { MemoryStore } from './memory.ts';
 import { noopStore } from './noop.ts';
 import type { ObjectStore, StoreAccess } from './object-store.ts';
+import { s3LocationOf } from './s3-location.ts';
 
 /** The query parameters that belong to the store, by scheme; others (the sink's options) are left to whoever opens it. */
 export const STORE_PARAMETERS: Readonly<Record<string, readonly string[]>> = {
@@ -29,7 +30,6 @@ export const STORE_PARAMETERS: Readonly<Record<string, readonly string[]>> = {
  * @param mode `read` makes nothing and asks for no right to write. Default `write`.
  */
 export async function openStore(uri: string, clock: Clock = systemClock, mode: StoreAccess = 'write'): Promise<ObjectStore> {
-  if (uri === '') throw new MillraceError('MR_INVALID_URI', { uri, reason: 'failed to open cloud storage sink, empty SinkURI' });
   const url = parse(uri);
   switch (url.protocol) {
     case 'file:':
@@ -43,11 +43,20 @@ export async function openStore(uri: string, clock: Clock = systemClock, mode: S
     case 'noop:':
       return noopStore();
     default:
-      throw invalid(uri, `can't create cloud storage sink with unsupported scheme: ${url.protocol.slice(0, -1)}`);
+      throw unsupported(url, uri);
   }
 }
 
+/** Looks at a store's URI without opening it, so that a wrong one is found before anything is made. @throws MR_INVALID_URI, MR_INVALID_OPTION. */
+export function checkStoreUri(uri: string): void {
+  const url = parse(uri);
+  if (url.protocol === 'file:') folderOf(url, uri);
+  else if (url.protocol === 's3:') s3LocationOf(url);
+  else if (url.protocol !== 'memory:' && url.protocol !== 'noop:') throw unsupported(url, uri);
+}
+
 function parse(uri: string): URL {
+  if (uri === '') throw new MillraceError('MR_INVALID_URI', { uri, reason: 'failed to open cloud storage sink, empty SinkURI' });
   let url: URL;
   try {
     url = new URL(uri);
@@ -72,6 +81,10 @@ function memoryStore(name: string): MemoryStore {
   const store = memoryStores.get(name) ?? new MemoryStore(name);
   memoryStores.set(name, store);
   return store;
+}
+
+function unsupported({ protocol }: URL, uri: string): MillraceError {
+  return invalid(uri, `can't create cloud storage sink with unsupported scheme: ${protocol.slice(0, -1)}`);
 }
 
 function invalid(uri: string, reason: string): MillraceError {

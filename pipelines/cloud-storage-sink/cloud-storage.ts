@@ -7,7 +7,7 @@ import type { RowEncoder } from '../../lib/formats/encoder.ts';
 import { DEFAULT_PATH_OPTIONS } from '../../lib/formats/storage-layout/index.ts';
 import { redactUrl } from '../../lib/redact.ts';
 import type { FlushReport, OpenSink, Sink, SinkContext } from '../../lib/runtime/sink.ts';
-import { openStore } from '../../lib/stores/index.ts';
+import { checkStoreUri, openStore } from '../../lib/stores/index.ts';
 import {
   drainMarkers,
   encodeOrdered,
@@ -33,11 +33,12 @@ import { writeFiles } from './write-files.ts';
  * Rows are acked when their data file and index file are durable, so a crash loses nothing; it can write rows again, which readers recognise by their
  * positions. What is held in memory is bounded by `memory-quota` and what the source has in flight.
  *
- * @throws MR_INVALID_OPTION, MR_UNKNOWN_OPTION at once; the store's errors (MR_INVALID_URI, MR_STORE_UNWRITABLE, …) when the run opens it.
+ * @throws MR_INVALID_OPTION, MR_UNKNOWN_OPTION, MR_INVALID_URI at once; the store's errors (MR_STORE_UNWRITABLE, …) when the run opens it.
  */
 export function cloudStorage(options: CloudStorageOptions): Sink {
   const { settings, storeUri, notes, plain } = parseOptions(options);
   encoderOf(settings, () => 0);
+  if (storeUri !== null) checkStoreUri(storeUri);
   const uri = redactUrl(storeUri ?? options.store!.uri);
   return Object.freeze({
     name: 'cloudStorage',

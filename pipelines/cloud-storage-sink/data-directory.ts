@@ -3,17 +3,15 @@ import { MillraceError, reasonOf } from '../../lib/errors.ts';
 import type { DispatcherId } from '../../lib/events/index.ts';
 import {
   dataFilePath,
-  describeFile,
   fileStem,
   indexFilePath,
-  type PositionRun,
   type Positions,
   parseIndexFile,
   parsePositions,
   positionsPath,
   stringifyIndexFile,
-  stringifyPositions,
 } from '../../lib/formats/storage-layout/index.ts';
+import { type PackedRuns, sidecarOf } from './packed-runs.ts';
 import type { Target } from './target.ts';
 
 /**
@@ -56,14 +54,15 @@ export class DataDirectory {
    *
    * @throws MR_FOREIGN_FILE when somebody else wrote a file of that number meanwhile.
    */
-  async write(parts: readonly Buffer[], runs: readonly PositionRun[]): Promise<Positions> {
+  async write(parts: readonly Buffer[], rows: number, runs: readonly PackedRuns[]): Promise<{ bytes: number }> {
     const { store } = this.#target;
     const path = this.nextFile;
-    const positions = describeFile(parts, runs);
-    await store.put(positionsPath(this.path, this.#nextStem), [Buffer.from(stringifyPositions(positions))]);
+    const bytes = parts.reduce((sum, part) => sum + part.length, 0);
+    const checksum = parts.reduce((sum, part) => crc32(part, sum), 0);
+    await store.put(positionsPath(this.path, this.#nextStem), sidecarOf({ rows, bytes, crc32: checksum }, runs));
     if (!(await store.putIfAbsent(path, parts))) throw this.#foreign(path, 'another process wrote it at this moment');
     await this.#publish();
-    return positions;
+    return { bytes };
   }
 
   get #nextStem(): string {

@@ -1,6 +1,6 @@
 import { ByteWriter, type DispatcherId, type DmlEvent, type DrainMarker, type Table, type TwoStageAck } from '../../lib/events/index.ts';
 import type { RowEncoder } from '../../lib/formats/encoder.ts';
-import { type PositionRun, runsOf } from '../../lib/formats/storage-layout/index.ts';
+import { PackedRuns } from './packed-runs.ts';
 
 /** The rows of one DML event in the target's row format: what the sink holds until they are durable. The event and its wire bytes are let go. */
 export interface EncodedRows {
@@ -13,7 +13,7 @@ export interface EncodedRows {
   readonly body: Buffer;
   /** The bytes that begin the file, or null. */
   readonly header: Buffer | null;
-  readonly runs: readonly PositionRun[];
+  readonly runs: PackedRuns;
   readonly ack: TwoStageAck;
 }
 
@@ -33,7 +33,7 @@ export function eventEncoder(encoder: RowEncoder): (event: DmlEvent | DrainMarke
       bytes: body.length,
       body,
       header: encoder.header(block.table),
-      runs: runsOf(block),
+      runs: new PackedRuns(block),
       ack: event.ack.detach(),
     };
   };

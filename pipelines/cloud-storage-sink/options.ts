@@ -100,7 +100,7 @@ export interface ParsedOptions {
 /**
  * Checks everything that can be checked without connecting.
  *
- * @throws MR_INVALID_OPTION, MR_UNKNOWN_OPTION. A wrong URI is found when the store opens.
+ * @throws MR_INVALID_OPTION, MR_UNKNOWN_OPTION. The store's part of the URI is left to `checkStoreUri`.
  */
 export function parseOptions(options: CloudStorageOptions): ParsedOptions {
   const given = new Map<string, unknown>();

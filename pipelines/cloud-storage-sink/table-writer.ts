@@ -1,6 +1,6 @@
 import { isMillraceError, MillraceError, reasonOf } from '../../lib/errors.ts';
 import { type DdlEvent, firstPosition, formatPosition, type Table, type TruncateEvent, tableName } from '../../lib/events/index.ts';
-import { appendRuns, dataDirectory, dateComponent, type PositionRun, tableDirectory } from '../../lib/formats/storage-layout/index.ts';
+import { dataDirectory, dateComponent, tableDirectory } from '../../lib/formats/storage-layout/index.ts';
 import type { FlushReport } from '../../lib/runtime/sink.ts';
 import type { Flush } from '../../operators/index.ts';
 import { DataDirectory } from './data-directory.ts';
@@ -40,13 +40,15 @@ export class TableWriter {
       const path = directory.nextFile;
       const header = flush.events[0]!.header;
       const parts = flush.events.map(({ body }) => body);
+      const runs = flush.events.map((event) => event.runs);
+      const rows = flush.events.reduce((sum, event) => sum + event.rows, 0);
       const written = await this.#guarded(
         table,
         flush,
-        () => directory.write(header === null ? parts : [header, ...parts], runsOf(flush)),
+        () => directory.write(header === null ? parts : [header, ...parts], rows, runs),
         path,
       );
-      report = { dispatcher, table: tableName(table), path, rows: written.rows, bytes: written.bytes, reason: flush.reason };
+      report = { dispatcher, table: tableName(table), path, rows, bytes: written.bytes, reason: flush.reason };
     }
     if (isStopped()) return null;
     let bytes = 0;
@@ -89,7 +91,7 @@ export class TableWriter {
       return await step();
     } catch (error) {
       if (isMillraceError(error, 'MR_FOREIGN_FILE') || isMillraceError(error, 'MR_SCHEMA_CONFLICT')) throw error;
-      const position = 'events' in what ? firstRun(what) : firstPosition(what);
+      const position = 'events' in what ? what.events[0]!.runs.first : firstPosition(what);
       const details = {
         path: path ?? tableDirectory(table, this.#target.paths),
         table: tableName(table),
@@ -99,17 +101,6 @@ export class TableWriter {
       throw new MillraceError('MR_SINK_WRITE_FAILED', details, error);
     }
   }
-}
-
-function runsOf(flush: Flush<EncodedRows>): PositionRun[] {
-  const runs: PositionRun[] = [];
-  for (const event of flush.events) appendRuns(runs, event.runs);
-  return runs;
-}
-
-function firstRun(flush: Flush<EncodedRows>) {
-  const { commitTs, first } = flush.events[0]!.runs[0]!;
-  return { commitTs, ordinal: first };
 }
 
 /** A source may describe a version again (after a reconnection): the number tells, the columns of a version never change. */

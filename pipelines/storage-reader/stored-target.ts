@@ -168,7 +168,13 @@ export class StoredTarget {
     keys: readonly string[],
     isShown: (version: bigint) => boolean,
   ): Promise<{ version: bigint; files: StoredFile[] }[]> {
-    const listed = new Set(keys);
+    const filesOf = new Map<string, string[]>();
+    for (const key of keys) {
+      const directory = key.slice(0, key.lastIndexOf('/'));
+      const names = filesOf.get(directory);
+      if (names === undefined) filesOf.set(directory, [key.slice(directory.length + 1)]);
+      else names.push(key.slice(directory.length + 1));
+    }
     const directories = keys.flatMap((key) => {
       const index = matchIndexPath(key);
       return index !== null && isShown(index.version) ? [{ key, index }] : [];
@@ -179,12 +185,19 @@ export class StoredTarget {
       const newest = content.toString().trimEnd();
       const extension = newest.slice(newest.lastIndexOf('.'));
       const last = parseIndexFile(content.toString(), extension, key);
-      const stems = [...listed].flatMap((path) => stemIn(directory, path, extension));
+      const stems = (filesOf.get(directory) ?? []).flatMap((name) => stemOf(name, extension));
       const byNumber = new Map(stems.filter(({ index }) => index <= last).map((file) => [file.index, file]));
       const numbers = Array.from({ length: last }, (_, i) => i + 1);
-      const files = await mapBounded(numbers, async (number): Promise<StoredFile> => {
+      const newestListed = stems.reduce((newest, { index }) => Math.max(newest, index), 0);
+      const files = await mapBounded(numbers, async (number): Promise<StoredFile | null> => {
         const stem = byNumber.get(number)?.stem;
-        if (stem === undefined) throw this.damaged(directory, `data file ${number} of ${last} is missing`);
+        if (stem === undefined) {
+          // The index is read after the list: what it names on top was written in between, and lies beyond the checkpoint.
+          const digits = newest.length - extension.length - 'CDC'.length;
+          const later = `${directory}/CDC${String(number).padStart(digits, '0')}${extension}`;
+          if (number > newestListed && (await this.store.exists(later))) return null;
+          throw this.damaged(directory, `data file ${number} of ${last} is missing`);
+        }
         const path = `${directory}/${stem}${extension}`;
         const sidecar = positionsPath(directory, stem);
         const { runs } = await this.readPositions(path, sidecar);
@@ -197,7 +210,7 @@ export class StoredTarget {
           last: { commitTs: end.commitTs, ordinal: end.last },
         };
       });
-      return { version, files };
+      return { version, files: files.filter((file) => file !== null) };
     });
   }
 
@@ -220,10 +233,8 @@ function nameOf(folder: string): TableName | null {
   return schema == null || table == null ? null : { schema, table };
 }
 
-function stemIn(directory: string, path: string, extension: string): { stem: string; index: number }[] {
-  const name = path.slice(directory.length + 1);
-  if (!path.startsWith(`${directory}/`) || name.includes('/') || !/^CDC\d+\.\w+$/.test(name) || !name.endsWith(extension)) return [];
-  return [parseDataFileName(name, extension)];
+function stemOf(name: string, extension: string): { stem: string; index: number }[] {
+  return /^CDC\d+\.\w+$/.test(name) && name.endsWith(extension) ? [parseDataFileName(name, extension)] : [];
 }
 
 function csvOptionsOf(format: TargetFormat | null): CsvOptions {

@@ -207,7 +207,7 @@ describe.each(['canal-json', 'csv'])('tables rebuilt from %s files', (protocol) 
       // Several changes of one key in one transaction, with a TRUNCATE and schema changes between them.
       `BEGIN; INSERT INTO evolving VALUES (50, 'a'); UPDATE evolving SET v = 'b' WHERE id = 50; UPDATE evolving SET id = 51 WHERE id = 50;
        DELETE FROM evolving WHERE id = 51; INSERT INTO evolving VALUES (50, 'c');
-       ALTER TABLE evolving ADD COLUMN added text DEFAULT 'constant "d"'; INSERT INTO evolving VALUES (60, 'd'), (61, 'e', NULL);
+       ALTER TABLE evolving ADD COLUMN added text DEFAULT 'constant "d"'; INSERT INTO evolving VALUES (60, 'd'); INSERT INTO evolving VALUES (61, 'e', NULL);
        ALTER TABLE evolving ADD COLUMN n int NOT NULL DEFAULT 7; UPDATE evolving SET n = 8 WHERE id = 60; COMMIT`,
       `BEGIN; INSERT INTO truncated VALUES (70, 'x'); TRUNCATE truncated; INSERT INTO truncated VALUES (70, 'y'), (71, 'y'); TRUNCATE truncated; INSERT INTO truncated VALUES (70, 'z'); COMMIT`,
       'TRUNCATE emptied',

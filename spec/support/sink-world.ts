@@ -1,4 +1,4 @@
-import { filter, Subscription } from 'rxjs';
+import { filter, Subject, Subscription } from 'rxjs';
 import {
   type ChangeEvent,
   type Column,
@@ -116,4 +116,67 @@ async function writeAll(sink: OpenSink, deliveries: readonly Delivery[], run: Si
 /** What is there already, as a source that is pulled. */
 export async function* pulled<T>(items: readonly T[]): AsyncGenerator<T> {
   yield* items;
+}
+
+/** Lets everything that is ready run. */
+export async function settle(): Promise<void> {
+  for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate);
+}
+
+/** A sink that is open and written to by hand. */
+export interface OpenWorld {
+  readonly sink: OpenSink;
+  readonly context: Context;
+  readonly reports: FlushReport[];
+  /** What ended the writing: `null` while it goes on, `complete`, or the error. */
+  end: unknown;
+  /** Sends the events as one delivery. */
+  send(...events: ChangeEvent[]): Delivery;
+  deliver(delivery: Delivery): void;
+  complete(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export async function openWorld(store: ObjectStore, options: Partial<CloudStorageOptions> = {}, clock?: Clock): Promise<OpenWorld> {
+  const context = createContext(clock && { clock });
+  const sink = await cloudStorage({ store, protocol: 'canal-json', dateSeparator: 'none', ...options }).open({
+    pipeline: 'world',
+    context,
+  });
+  await sink.claim({ source: 'world' });
+  const deliveries = new Subject<Delivery>();
+  const reports: FlushReport[] = [];
+  const writing = sink.write(deliveries).subscribe({
+    next: (report) => reports.push(report),
+    error: (error: unknown) => {
+      world.end = error;
+    },
+    complete: () => {
+      world.end = 'complete';
+    },
+  });
+  const world: OpenWorld = {
+    sink,
+    context,
+    reports,
+    end: null,
+    send: (...events) => {
+      const delivery = new Delivery(
+        events,
+        events.reduce((bytes, event) => bytes + bytesOf(event), 0),
+      );
+      deliveries.next(delivery);
+      return delivery;
+    },
+    deliver: (delivery) => deliveries.next(delivery),
+    complete: async () => {
+      deliveries.complete();
+      await settle();
+    },
+    close: async () => {
+      writing.unsubscribe();
+      await sink.close();
+    },
+  };
+  return world;
 }

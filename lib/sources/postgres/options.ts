@@ -67,7 +67,7 @@ export function postgresSettings(options: PostgresOptions): PostgresSettings {
     throw invalid('snapshotConnections', snapshotConnections, 'an integer from 1 to 64');
   }
   const chosen = tableMatcher(options.tables ?? ['*.*']);
-  const again = options.resnapshot === undefined || options.resnapshot.length === 0 ? () => false : tableMatcher(options.resnapshot);
+  const again = options.resnapshot === undefined || options.resnapshot.length === 0 ? () => false : tableMatcher(options.resnapshot, 'resnapshot');
   return {
     ...server,
     slot,
@@ -87,20 +87,25 @@ const KNOWN = ['url', 'slot', 'publication', 'tables', 'snapshot', 'resnapshot',
 const SYSTEM_SCHEMA = /^(pg_.*|information_schema)$/;
 
 /** What `pg` connects with, and the database's name. @throws MR_INVALID_OPTION, without the password. */
-export function connectionOf(url: string): ServerAddress {
+export function connectionOf(url: string, option = 'url'): ServerAddress {
   const form = 'postgres://user:password@host:port/database';
   let parsed: URL;
   try {
     parsed = new URL(url);
   } catch {
-    throw invalid('url', redactUrl(String(url)), `a URL such as ${form} (characters such as @ / # in the password are written as %40 %2F %23)`);
+    throw invalid(option, redactUrl(String(url)), `a URL such as ${form} (characters such as @ / # in the password are written as %40 %2F %23)`);
   }
-  if (parsed.protocol !== 'postgres:' && parsed.protocol !== 'postgresql:') throw invalid('url', redactUrl(url), `a URL such as ${form}`);
+  if (parsed.protocol !== 'postgres:' && parsed.protocol !== 'postgresql:') throw invalid(option, redactUrl(url), `a URL such as ${form}`);
   const user = decodeName(parsed.username);
   const database = decodeName(parsed.pathname.slice(1)) || user;
-  if (database === '') throw invalid('url', redactUrl(url), `a URL that names the database, such as ${form}`);
+  if (database === '') throw invalid(option, redactUrl(url), `a URL that names the database, such as ${form}`);
+  const sslmode = parsed.searchParams.get('sslmode');
+  if (sslmode !== null && !SSL_MODES.includes(sslmode)) throw invalid('sslmode', sslmode, `one of ${SSL_MODES.join(', ')}`);
   return { config: { connectionString: url }, address: `${parsed.hostname || 'localhost'}:${parsed.port || '5432'}`, database, user };
 }
+
+/** Those of libpq that `pg` knows, and its own `no-verify`. */
+const SSL_MODES: readonly string[] = ['disable', 'prefer', 'require', 'verify-ca', 'verify-full', 'no-verify'];
 
 /** Checks the name of a slot or a publication that `teardown` or `postgres` is given. */
 export function checkName(option: string, name: string): void {

@@ -162,7 +162,8 @@ class PostgresRun implements OpenSource {
         .filter(({ status }) => status !== 'left')
         .map((table) => {
           const name = `${table.schema}.${table.name}`;
-          const snapshotDone = !needsSnapshot(table, this.#checkpointTs);
+          // All of it is emitted: whoever drains now makes it durable, and so complete.
+          const snapshotDone = !needsSnapshot(table, this.#resolvedTs);
           return [name, { snapshotRows: this.#rows.get(name) ?? 0, snapshotDone, stopped: table.status === 'stopped' }] as const;
         }),
     );

@@ -356,6 +356,20 @@ describe('run', () => {
       expect(world.entries('store.close')).toHaveLength(1);
     });
 
+    it('while the sink opens does not wait for it, because nothing was accepted', async () => {
+      const world = new World();
+      let open = () => {};
+      const opening = new Promise<void>((resolve) => {
+        open = resolve;
+      });
+      const running = run(pipelineIn(world, { sink: { onOpen: () => opening } }));
+      await expect(running.stop()).resolves.toMatchObject({ drained: true, rows: 0 });
+      expect(world.entries('source.open', 'sink.close')).toEqual([]);
+      open();
+      await new Promise((resolve) => setImmediate(resolve));
+      expect(world.entries('sink.close')).toEqual(['sink.close']);
+    });
+
     it('without drain closes a source that opens too late', async () => {
       const world = new World();
       let open = () => {};

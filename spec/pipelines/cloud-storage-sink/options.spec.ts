@@ -128,14 +128,27 @@ describe('options of the cloud storage sink', () => {
     expect(() => cloudStorage({ uri: 'file:///t' })).toThrow('protocol is missing');
   });
 
+  it('finds a wrong URI at once, and does not repeat its secrets', () => {
+    const make = (uri: string) => () => cloudStorage({ uri, protocol: 'csv' });
+    expect(make('gcs://bucket/x')).toThrow('unsupported scheme: gcs');
+    expect(make('s3://KEY:SECRET@bucket/x')).toThrow(/MR_INVALID_URI: storage URI s3:\/\/\*\*\*@bucket\/x is not usable/);
+    expect(make('s3://bucket/x?force-path-style=perhaps')).toThrow('option force-path-style is perhaps; it must be true or false');
+  });
+
   it('describes itself by what was given, without secrets', () => {
     const { name, options } = cloudStorage({
-      uri: 's3://KEY:SECRET@bucket/x?flush-interval=90s',
+      uri: 's3://bucket/x?flush-interval=90s&endpoint=http://KEY:SECRET@localhost',
       protocol: 'csv',
       fileSize: '1MiB',
       csv: { delimiter: ';' },
     });
     expect(name).toBe('cloudStorage');
-    expect(options).toEqual({ uri: 's3://***@bucket/x', protocol: 'csv', 'flush-interval': '1m30s', 'file-size': '1MiB', delimiter: ';' });
+    expect(options).toEqual({
+      uri: 's3://bucket/x?endpoint=http://***@localhost',
+      protocol: 'csv',
+      'flush-interval': '1m30s',
+      'file-size': '1MiB',
+      delimiter: ';',
+    });
   });
 });

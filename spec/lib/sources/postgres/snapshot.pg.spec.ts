@@ -1,12 +1,14 @@
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { startPostgres, type TestPostgres } from '../../../support/postgres.ts';
-import { Run } from './source-kit.ts';
+import { systemClock } from '../../../../lib/flow/index.ts';
+import { closeRuns, eventually, LogBook, MemoryTarget, makeDatabase, Run } from './source-kit.ts';
 
 let server: TestPostgres;
 
 beforeAll(async () => {
   server = await startPostgres();
 });
+afterEach(closeRuns);
 afterAll(() => server.stop());
 
 const SCHEMA = `CREATE TABLE items (id int PRIMARY KEY, note text, price numeric(10, 2));
@@ -14,12 +16,7 @@ const SCHEMA = `CREATE TABLE items (id int PRIMARY KEY, note text, price numeric
   INSERT INTO items SELECT i, 'note ' || i, i / 7.0 FROM generate_series(1, 5000) AS i;
   INSERT INTO "odd ""Schema" VALUES (1), (2)`;
 
-async function database(name: string, schema = SCHEMA) {
-  const url = await server.createDatabase(name);
-  await server.query(schema, [], name);
-  const options = { url, slot: name, publication: 'pub', watchInterval: '200ms' };
-  return { url, options, query: (sql: string) => server.query(sql, [], name) };
-}
+const database = (name: string, schema = SCHEMA) => makeDatabase(server, name, schema);
 
 describe('the snapshot and its handover to the stream', () => {
   it('P5: copies what is there, then streams what follows, with no gap and no repeat', async () => {
@@ -45,5 +42,118 @@ describe('the snapshot and its handover to the stream', () => {
     expect(await second.differences(url, 'pub')).toEqual([]);
     expect(second.target.statements.filter((statement) => statement.startsWith('ddl public.items'))).toHaveLength(1);
     await second.close();
+  });
+
+  it('I5: a snapshot that was killed before its checkpoint is taken again, and its version removed', async () => {
+    const { url, options, query } = await database('killed_snapshot');
+    const target = new MemoryTarget();
+    const states: string[] = [];
+    for (const deliveries of [0, 1, 2, 3, 4]) {
+      const run = await Run.open(options, target);
+      run.checkpoints = false;
+      for (let i = 0; i < deliveries; i++) await run.pull();
+      await run.close();
+      states.push(JSON.stringify(target.versions.get('public.items')?.size ?? 0));
+      await query(`INSERT INTO items VALUES (${20000 + deliveries})`);
+    }
+    const run = await Run.open(options, target);
+    expect(await run.differences(url, 'pub')).toEqual([]);
+    expect([...target.versions.values()].map(({ size }) => size)).toEqual([1, 1]);
+    await run.close();
+  });
+
+  it('P5: a start that was killed at any of its saves resumes, with one slot', async () => {
+    for (let killAt = 1; killAt <= 3; killAt++) {
+      const name = `killed_start_${killAt}`;
+      const { url, options, query } = await database(name);
+      const target = new MemoryTarget();
+      let saves = 0;
+      const onSave = () => {
+        if (++saves >= killAt) throw new Error('killed');
+      };
+      await expect(
+        Run.open(options, target, { onSave }).then(async (run) => {
+          await run.pullUntil(() => false);
+        }),
+      ).rejects.toThrow('killed');
+      await closeRuns();
+      await query('INSERT INTO items VALUES (20000)');
+      const run = await Run.open(options, target);
+      expect(await run.differences(url, 'pub')).toEqual([]);
+      await run.close();
+      expect(await server.query(`SELECT slot_name FROM pg_replication_slots WHERE slot_name LIKE '${name}%'`)).toEqual([{ slot_name: name }]);
+    }
+  });
+
+  it('takes a table again whose definition changed between the snapshot and its turn', async () => {
+    const { url, options, query } = await database('changed_between');
+    const run = await Run.open({ ...options, snapshotConnections: 1 });
+    await run.pull();
+    await query('TRUNCATE "odd ""Schema"; ALTER TABLE "odd ""Schema" ADD COLUMN n int DEFAULT 5; INSERT INTO "odd ""Schema" VALUES (7), (8)');
+    expect(await run.differences(url, 'pub')).toEqual([]);
+    expect(run.log.has('warn', /taken again/)).toBe(true);
+    await run.close();
+  });
+
+  it('P4: a partitioned table is copied and streamed as one, its leaves are not captured apart', async () => {
+    const { url, options, query } = await database(
+      'partitioned',
+      `CREATE TABLE logs (id int, at date, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+       CREATE TABLE logs_1 PARTITION OF logs FOR VALUES FROM ('2020-01-01') TO ('2021-01-01');
+       CREATE TABLE logs_2 (at date NOT NULL, id int NOT NULL, PRIMARY KEY (id, at)); ALTER TABLE logs ATTACH PARTITION logs_2 FOR VALUES FROM ('2021-01-01') TO ('2022-01-01');
+       INSERT INTO logs SELECT i, date '2020-01-01' + i FROM generate_series(1, 700) AS i`,
+    );
+    const run = await Run.open(options);
+    expect(await run.differences(url, 'pub')).toEqual([]);
+    await query("UPDATE logs SET at = at + 1 WHERE id % 2 = 0; DELETE FROM logs WHERE id < 5; INSERT INTO logs VALUES (9000, '2021-03-03')");
+    expect(await run.differences(url, 'pub')).toEqual([]);
+    expect([...run.target.versions.keys()]).toEqual(['public.logs']);
+    await run.close();
+  });
+
+  it('P4: row filters and column lists of a publication hold for the snapshot too', async () => {
+    const { url, options, query } = await database(
+      'filtered',
+      `CREATE TABLE t (id int PRIMARY KEY, secret text, name text); INSERT INTO t SELECT i, 's', 'n' || i FROM generate_series(1, 100) AS i;
+       CREATE TABLE untouched (id int PRIMARY KEY); CREATE PUBLICATION pub FOR TABLE t (id, name) WHERE (id > 50)`,
+    );
+    const run = await Run.open(options);
+    expect(await run.differences(url, 'pub')).toEqual([]);
+    await query("UPDATE t SET name = 'x' WHERE id > 40; INSERT INTO t VALUES (1000, 's', 'new')");
+    expect(await run.differences(url, 'pub')).toEqual([]);
+    expect([...run.target.versions.keys()]).toEqual(['public.t']);
+    const [version] = [...run.target.versions.get('public.t')!.values()];
+    expect(version!.table.columns.map(({ name }) => name)).toEqual(['id', 'name']);
+    expect(version!.rows).toHaveLength(50 + 50 + 1);
+    await run.close();
+  });
+
+  it('`never` streams from the slot on, without what was there', async () => {
+    const { options, query } = await database('never');
+    const run = await Run.open({ ...options, snapshot: 'never' });
+    await query("INSERT INTO items VALUES (30000, 'new', 1)");
+    await run.pullUntil(() => run.target.versions.has('public.items') && run.resolvedTs >= run.source.headTs);
+    await run.pullUntil(() => [...run.target.versions.get('public.items')!.values()].some(({ rows }) => rows.length > 0));
+    const versions = [...run.target.versions.get('public.items')!.values()];
+    expect(versions.flatMap(({ rows }) => rows.map(({ data }) => data!['id']))).toEqual(['30000']);
+    expect(versions.map(({ clears }) => clears)).toEqual([false]);
+    await run.close();
+  });
+
+  it('P5: names the transactions that hold up the slot', async () => {
+    const { options } = await database('held_up');
+    const writer = await server.client('held_up');
+    await writer.query("BEGIN; INSERT INTO items VALUES (40000, 'open', 1)");
+    const [{ pid }] = (await writer.query('SELECT pg_backend_pid() AS pid')).rows as [{ pid: number }];
+    const log = new LogBook();
+    // The ten seconds pass at once.
+    const clock = { ...systemClock, after: (delayMs: number, fn: () => void) => systemClock.after(delayMs === 10_000 ? 1 : delayMs, fn) };
+    const opening = Run.open(options, new MemoryTarget(), { clock, log });
+    await eventually(async () => log.has('warn', /waits for open transactions/));
+    await writer.query('COMMIT');
+    await writer.end();
+    const run = await opening;
+    expect(log.lines.find(({ message }) => /waits for open transactions/.test(message))?.details['pids']).toEqual([pid]);
+    await run.close();
   });
 });

@@ -1,9 +1,10 @@
 import { type Delivery, type Position, rowsOf, type Table, tableName } from '../../../../lib/events/index.ts';
 import { comparePositions, formatPosition } from '../../../../lib/events/position.ts';
-import { type Logger, Metrics, systemClock } from '../../../../lib/flow/index.ts';
+import { type Clock, type Logger, Metrics, systemClock } from '../../../../lib/flow/index.ts';
 import type { JsonValue } from '../../../../lib/formats/json.ts';
 import { parseJson, stringifyJson } from '../../../../lib/formats/json.ts';
 import { openSnapshot, postgres, type PostgresOptions } from '../../../../lib/sources/postgres/index.ts';
+import type { TestPostgres } from '../../../support/postgres.ts';
 import type { OpenSource } from '../../../../lib/sources/source.ts';
 
 /** One row as it is at a target: text by column name; a column that was not sent is absent. */
@@ -172,14 +173,14 @@ export class Run {
   static async open(
     options: PostgresOptions,
     target = new MemoryTarget(),
-    hooks: { onSave?: (state: JsonValue) => void; pipeline?: string } = {},
+    hooks: { onSave?: (state: JsonValue) => void; clock?: Clock; log?: LogBook } = {},
   ): Promise<Run> {
-    const log = new LogBook();
+    const log = hooks.log ?? new LogBook();
     const abort = new AbortController();
     target.restarted();
     const source = await postgres(options).open({
-      pipeline: hooks.pipeline ?? 'test',
-      clock: systemClock,
+      pipeline: 'test',
+      clock: hooks.clock ?? systemClock,
       logger: log,
       metrics: new Metrics(),
       checkpointTs: target.checkpointTs,
@@ -193,7 +194,9 @@ export class Run {
       signal: abort.signal,
     });
     target.identity = source.identity;
-    return new Run(source, target, log, abort);
+    const run = new Run(source, target, log, abort);
+    open.add(run);
+    return run;
   }
 
   /** Pulls one delivery; null at the end. */
@@ -218,8 +221,9 @@ export class Run {
     while (!isDone()) if ((await this.pull()) === null) throw new Error('the source ended');
   }
 
-  /** Pulls until the stream has passed all that is committed now, and compares every table with PostgreSQL. Returns the differing ones. */
+  /** Pulls until the snapshots are complete and the stream has passed all that is committed now. Returns the tables that differ from PostgreSQL. */
   async differences(url: string, publication: string): Promise<string[]> {
+    await this.pullUntil(() => [...this.source.status().tables.values()].every(({ snapshotDone, stopped }) => snapshotDone || stopped));
     const snapshot = await openSnapshot(url, { publication });
     try {
       const at = snapshot.consistentPoint - 1n;
@@ -239,6 +243,27 @@ export class Run {
   }
 
   async close(): Promise<void> {
+    open.delete(this);
     await this.source.close();
   }
+}
+
+const open = new Set<Run>();
+
+/** For `afterEach`: a test that failed has not closed its runs. */
+export async function closeRuns(): Promise<void> {
+  await Promise.all([...open].map((run) => run.close()));
+}
+
+/** Asks again and again until it holds; the test's own timeout bounds it. */
+export async function eventually(holds: () => Promise<boolean>): Promise<void> {
+  while (!(await holds())) await systemClock.sleep(20);
+}
+
+/** A database of a test's own, and how to capture it. */
+export async function makeDatabase(server: TestPostgres, name: string, schema: string) {
+  const url = await server.createDatabase(name);
+  await server.query(schema, [], name);
+  const options = { url, slot: name, publication: 'pub', watchInterval: '100ms' };
+  return { url, options, query: (sql: string) => server.query(sql, [], name) };
 }
