@@ -48,6 +48,15 @@ describe('splitKeyUpdates', () => {
     expect(throughStage(splitKeyUpdates(), event).events[0]).toBe(event);
   });
 
+  it('splits changed rows of a table without a key where that is asked for, because a format without old images could not say which rows they were', () => {
+    const block = blockOf(keyless, [
+      { old: ['1', 'x'], row: ['1', 'y'] },
+      { old: ['1', 'y'], row: ['1', 'y'] },
+    ]);
+    const split = blockThrough(splitKeyUpdates({ keyless: 'split' }), block)!;
+    expect(rowTexts(split).map((row) => row[0])).toEqual(['D', 'I', 'U']);
+  });
+
   it('splits in place: both halves at the position of the update, the rest as it was', () => {
     const block = blockOf(keyed, [
       { row: ['1', 'a'], commitTs: 5n, ordinal: 3 },

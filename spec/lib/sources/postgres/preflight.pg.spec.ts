@@ -176,7 +176,9 @@ describe('P2: what the state knows must be what the server has', () => {
 
   it('I6: a slot that is gone, and one that was advanced past the checkpoint', async () => {
     const { options, target, query } = await captured('lost');
-    await query("INSERT INTO t VALUES (2); SELECT pg_replication_slot_advance('lost', pg_current_wal_lsn())");
+    await query('INSERT INTO t VALUES (2)');
+    await query('SELECT pg_switch_wal()');
+    await query("SELECT pg_replication_slot_advance('lost', pg_current_wal_lsn())");
     expect(await failure(options, target)).toMatch(/^MR_SLOT_ADVANCED: the replication slot lost stands at .*, beyond the checkpoint/);
     await query("SELECT pg_drop_replication_slot('lost')");
     expect(await failure(options, target)).toMatch(/^MR_SLOT_GONE/);
