@@ -56,7 +56,20 @@ async function drain(rowsPerTransaction: number, transactions: number): Promise<
     };
     if (recvlogical) {
       variants['pg_recvlogical to a file'] = (round) => {
-        const options = ['-h', '127.0.0.1', '-p', String(postgres.port), '-U', 'postgres', '-d', 'postgres', '-S', `recv_${round}`, '--start', '--no-loop'];
+        const options = [
+          '-h',
+          '127.0.0.1',
+          '-p',
+          String(postgres.port),
+          '-U',
+          'postgres',
+          '-d',
+          'postgres',
+          '-S',
+          `recv_${round}`,
+          '--start',
+          '--no-loop',
+        ];
         const plugin = ['-o', 'proto_version=1', '-o', 'publication_names=bench', '--endpos', lsn, '-f', join(dir, `recv_${round}`)];
         return runProgram('pg_recvlogical', [...options, ...plugin], { PGPASSWORD: new URL(postgres.url).password }, expected);
       };

@@ -1,6 +1,14 @@
 import { performance } from 'node:perf_hooks';
 import { map, type OperatorFunction, Subject } from 'rxjs';
-import { type ChangeEvent, defineTable, Delivery, dispatcherOfTable, dmlEvent, resolvedEvent, RowBlockWriter } from '../lib/events/index.ts';
+import {
+  type ChangeEvent,
+  Delivery,
+  defineTable,
+  dispatcherOfTable,
+  dmlEvent,
+  RowBlockWriter,
+  resolvedEvent,
+} from '../lib/events/index.ts';
 import { dedupeCommitTs, filterEpoch, filterTables, perEvent, type Stage, trackProgress } from '../operators/index.ts';
 import { median } from './stats.ts';
 
@@ -17,7 +25,17 @@ const table = defineTable({
   version: 1n,
   replicaIdentity: 'default',
   columns: [
-    { name: 'id', wireIndex: 0, columnId: 1, type: 'int8', typeModifier: -1, nullable: false, isPrimaryKey: true, isIdentity: true, defaultText: null },
+    {
+      name: 'id',
+      wireIndex: 0,
+      columnId: 1,
+      type: 'int8',
+      typeModifier: -1,
+      nullable: false,
+      isPrimaryKey: true,
+      isIdentity: true,
+      defaultText: null,
+    },
   ],
 });
 
@@ -26,7 +44,9 @@ function makeDeliveries(count: number, events: number): Delivery[] {
   const writer = new RowBlockWriter(table);
   let commitTs = 1n;
   return Array.from({ length: count }, () => {
-    const list: ChangeEvent[] = Array.from({ length: events }, () => dmlEvent(writer.beginTransaction(commitTs++).insert({ id: '1' }).build()));
+    const list: ChangeEvent[] = Array.from({ length: events }, () =>
+      dmlEvent(writer.beginTransaction(commitTs++).insert({ id: '1' }).build()),
+    );
     list.push(resolvedEvent(commitTs - 1n));
     return new Delivery(list, 64);
   });

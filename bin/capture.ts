@@ -2,7 +2,7 @@ import { Command, Option } from 'commander';
 import { definePipeline, fileCheckpoint, parseBytes, parseDurationMs, run } from '../lib/index.ts';
 import { postgres } from '../lib/sources/postgres/index.ts';
 import { cloudStorage } from '../pipelines/index.ts';
-import type { ExitCode } from './command-line.ts';
+import type { ExitCode } from './exit-code.ts';
 import { databaseOption, folderOption, patternsOption } from './options.ts';
 import type { Output } from './output.ts';
 import { showProgress } from './progress.ts';

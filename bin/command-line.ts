@@ -3,13 +3,11 @@ import { Command, CommanderError } from 'commander';
 import { isMillraceError, reasonOf, scrubText } from '../lib/index.ts';
 import { captureCommand } from './capture.ts';
 import { describeCommand } from './describe.ts';
+import type { ExitCode } from './exit-code.ts';
 import { Output, type Streams } from './output.ts';
 import { readCommand } from './read.ts';
 import { teardownCommand } from './teardown.ts';
 import { verifyCommand } from './verify.ts';
-
-/** Everything asked for was done; it failed or differs; it was asked wrongly. */
-export type ExitCode = 0 | 1 | 2;
 
 /**
  * Runs one command. What it writes to standard output is complete when the promise resolves.

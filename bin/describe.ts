@@ -11,7 +11,7 @@ import {
   stringifyJson,
   toMermaid,
 } from '../lib/index.ts';
-import type { ExitCode } from './command-line.ts';
+import type { ExitCode } from './exit-code.ts';
 import type { Output } from './output.ts';
 
 /** `millrace describe`: what the pipelines that a module exports consist of. */

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createLogger, type Logger, reasonOf, scrubText } from '../lib/index.ts';
-import type { ExitCode } from './command-line.ts';
+import type { ExitCode } from './exit-code.ts';
 
 /** The process's own, or a test's. */
 export type Streams = Pick<Output, 'stdout' | 'stderr'>;

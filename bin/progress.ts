@@ -34,8 +34,8 @@ function bar(output: Output): Display {
     next(status) {
       const { checkpointTs, sourceTs } = status;
       if (first === null && checkpointTs > 0n) first = checkpointTs;
-      const span = first === null ? 0n : sourceTs - first;
-      const share = first === null ? 0 : span <= 0n || checkpointTs >= sourceTs ? 1000 : Number(((checkpointTs - first) * 1000n) / span);
+      const isThere = status.phase === 'closed' || checkpointTs >= sourceTs;
+      const share = first === null ? 0 : isThere ? 1000 : Number(((checkpointTs - first) * 1000n) / (sourceTs - first));
       const values = {
         phase: status.phase.padEnd(9),
         rows: status.rows.toLocaleString('en'),

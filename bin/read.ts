@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { tableMatcher } from '../lib/events/index.ts';
 import { MillraceError } from '../lib/index.ts';
 import { type Change, readTable, StoredTarget } from '../pipelines/index.ts';
-import type { ExitCode } from './command-line.ts';
+import type { ExitCode } from './exit-code.ts';
 import type { Output } from './output.ts';
 import { requireOptions } from './required.ts';
 import { openTarget } from './target.ts';

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { teardown } from '../lib/sources/postgres/index.ts';
-import type { ExitCode } from './command-line.ts';
+import type { ExitCode } from './exit-code.ts';
 import { databaseOption } from './options.ts';
 import type { Output } from './output.ts';
 import { requireOptions } from './required.ts';

@@ -51,7 +51,7 @@ export interface RunSummary {
 
 const DRAIN_TIMEOUT_MS = 60_000;
 /** A part that does not close in this time is left to itself. */
-const CLOSE_TIMEOUT_MS = 10_000;
+const CLOSE_TIMEOUT_MS = 5_000;
 
 /**
  * Runs a pipeline: loads its checkpoint, opens sink and source, and moves deliveries from one to the other until it is stopped, fails, or the source ends.

@@ -1,6 +1,6 @@
 import { MillraceError } from '../../lib/errors.ts';
 import type { PlainOptions } from '../../lib/flow/index.ts';
-import { formatBytes, formatDuration, parseBytes, parseDurationMs } from '../../lib/runtime/units.ts';
+import { formatBytes, formatDuration, parseBytes, parseDurationMs } from '../../lib/units.ts';
 import { type ObjectStore, STORE_PARAMETERS } from '../../lib/stores/index.ts';
 
 /**

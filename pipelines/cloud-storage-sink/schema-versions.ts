@@ -20,8 +20,9 @@ export const ACTION_TRUNCATE = 11;
 
 /**
  * The version whose directory takes the rows of `table`, its schema file being at the target then; null when the rows are stale and to be
- * discarded: a later version with the same columns is there, and a later version is written only when all rows before it are durable
- * (spec storage-sink §5.5).
+ * discarded: a later version with the same columns is there, begun by a schema change, which is written only when all rows before it are durable
+ * (spec storage-sink §5.5). A version that was written for its rows alone, because a stage drops schema changes, proves nothing of the kind. And a version is
+ * gone on with only while no other one stands behind it: readers go through versions in order, and would take the rows behind for repeated.
  *
  * @throws MR_SCHEMA_CONFLICT
  */
@@ -30,14 +31,16 @@ export async function effectiveVersion(target: Target, table: Table): Promise<bi
   const path = schemaFilePath(file, table.tableId, target.paths);
   if (await target.store.exists(path)) return table.version;
   const checksum = schemaChecksum(file);
-  let reusable: bigint | null = null;
+  let newest: SchemaFilePath | null = null;
   for (const stored of await storedVersions(target, file, table)) {
     checkConflict(stored, table, checksum);
-    if (stored.checksum !== checksum) continue;
-    if (stored.version > table.version) return null;
-    if (reusable === null || stored.version > reusable) reusable = stored.version;
+    if (stored.version > table.version) {
+      if (stored.checksum === checksum && (await target.store.exists(schemaPositionPath(stored.path)))) return null;
+    } else if (newest === null || stored.version > newest.version) {
+      newest = stored;
+    }
   }
-  if (reusable !== null) return reusable;
+  if (newest?.checksum === checksum) return newest.version;
   await putText(target, path, stringifySchemaFile(file));
   return table.version;
 }

@@ -14,12 +14,15 @@ export interface TargetIdentity {
 /** What a reader must know to decode the files: the protocol and its options under their names of spec storage-sink §7. */
 export type TargetFormat = { readonly protocol: string } & { readonly [option: string]: string | boolean };
 
-/** The options of `settings` that change what files look like. */
-export function targetFormatOf({ protocol, terminator, csv }: SinkSettings): TargetFormat {
-  if (protocol === 'canal-json') return { protocol, terminator };
+/**
+ * The options of `settings` that change what files look like, and the width of the numbers in their names: a file left behind the index under a name of
+ * another width would not be found when the numbering goes on, and readers would meet two files of one number.
+ */
+export function targetFormatOf({ protocol, terminator, fileIndexDigits, csv }: SinkSettings): TargetFormat {
+  const common = { protocol, terminator, 'file-index-digit': String(fileIndexDigits) };
+  if (protocol === 'canal-json') return common;
   return {
-    protocol,
-    terminator,
+    ...common,
     delimiter: csv.delimiter,
     quote: csv.quote,
     null: csv.null,

@@ -73,7 +73,8 @@ export class TargetRoot {
   async publish(checkpointTs: bigint, final: boolean): Promise<void> {
     if (checkpointTs > this.#wantedTs) this.#wantedTs = checkpointTs;
     if (this.#publishedTs !== null && this.#wantedTs <= this.#publishedTs) return;
-    const waitMs = this.#publishedAt + PUBLISH_INTERVAL_MS - this.#clock.now();
+    // At most one interval, also when the wall clock was set back.
+    const waitMs = Math.min(this.#publishedAt + PUBLISH_INTERVAL_MS - this.#clock.now(), PUBLISH_INTERVAL_MS);
     if (final || waitMs <= 0) return this.#write();
     this.#cancelTimer ??= this.#clock.after(waitMs, () => {
       this.#write().catch(this.#onFailure);

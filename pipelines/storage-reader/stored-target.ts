@@ -110,10 +110,12 @@ export class StoredTarget {
     });
     const paths = (found?.[1] ?? []).filter((key) => this.#shownVersion(key) !== null);
     if (paths.length === 0) throw this.#unknownTable({ schema, table });
+    paths.push(...(await this.#furtherVersions(found![1])));
     const byVersion = new Map<bigint, { schemaFile: SchemaFile; begins: SchemaPosition; files: StoredFile[] }>();
     for (const version of await mapBounded(paths, (path) => this.#readVersion(path))) {
       if (version.begins.commitTs > this.checkpointTs!) continue;
-      const { TableVersion } = version.schemaFile;
+      const { TableVersion, Schema, Table } = version.schemaFile;
+      if (Schema !== schema || Table !== table) throw this.damaged(found![0], `it is the folder of ${Schema}.${Table} too`);
       if (byVersion.has(TableVersion)) throw this.damaged(`${found![0]}/meta`, `version ${TableVersion} has two schema files`);
       byVersion.set(TableVersion, { ...version, files: [] });
     }
@@ -145,9 +147,19 @@ export class StoredTarget {
 
   /** The version that a schema file describes, when it may be shown; null for every other object. */
   #shownVersion(key: string): bigint | null {
-    if (this.checkpointTs === null || !isSchemaFilePath(key)) return null;
-    const { version } = parseSchemaFilePath(key);
-    return version <= this.checkpointTs ? version : null;
+    const version = versionOf(key);
+    return version !== null && this.checkpointTs !== null && version <= this.checkpointTs ? version : null;
+  }
+
+  /** Versions beyond the checkpoint that begin before it: the k-th of a transaction has its commitTs + k. */
+  async #furtherVersions(keys: readonly string[]): Promise<string[]> {
+    const later = keys.filter((key) => (versionOf(key) ?? 0n) > this.checkpointTs!);
+    const begun = await mapBounded(later, async (key) => {
+      const path = schemaPositionPath(key);
+      const position = await this.store.get(path);
+      return position !== null && parseSchemaPosition(position.toString(), path).commitTs <= this.checkpointTs!;
+    });
+    return later.filter((_, index) => begun[index]);
   }
 
   async #readVersion(path: string): Promise<{ schemaFile: SchemaFile; begins: SchemaPosition }> {
@@ -188,14 +200,13 @@ export class StoredTarget {
       const stems = (filesOf.get(directory) ?? []).flatMap((name) => stemOf(name, extension));
       const byNumber = new Map(stems.filter(({ index }) => index <= last).map((file) => [file.index, file]));
       const numbers = Array.from({ length: last }, (_, i) => i + 1);
-      const newestListed = stems.reduce((newest, { index }) => Math.max(newest, index), 0);
       const files = await mapBounded(numbers, async (number): Promise<StoredFile | null> => {
         const stem = byNumber.get(number)?.stem;
         if (stem === undefined) {
-          // The index is read after the list: what it names on top was written in between, and lies beyond the checkpoint.
+          // The index is read after the list: what the list has not was written meanwhile, and lies beyond the checkpoint.
           const digits = newest.length - extension.length - 'CDC'.length;
           const later = `${directory}/CDC${String(number).padStart(digits, '0')}${extension}`;
-          if (number > newestListed && (await this.store.exists(later))) return null;
+          if (await this.store.exists(later)) return null;
           throw this.damaged(directory, `data file ${number} of ${last} is missing`);
         }
         const path = `${directory}/${stem}${extension}`;
@@ -232,6 +243,14 @@ function nameOf(folder: string): TableName | null {
   const [schema, table] = folder.split('/').map(unescapeName);
   return schema == null || table == null ? null : { schema, table };
 }
+
+/** The version that a schema file in a table's own folder describes; null for every other object. */
+function versionOf(key: string): bigint | null {
+  return isSchemaFilePath(key) && key.split('/').length === SCHEMA_FILE_DEPTH ? parseSchemaFilePath(key).version : null;
+}
+
+/** `<schema>/<table>/meta/schema_…`; deeper ones are of a target inside this one. */
+const SCHEMA_FILE_DEPTH = 4;
 
 function stemOf(name: string, extension: string): { stem: string; index: number }[] {
   return /^CDC\d+\.\w+$/.test(name) && name.endsWith(extension) ? [parseDataFileName(name, extension)] : [];

@@ -1,4 +1,5 @@
 import { Observable } from 'rxjs';
+import type { MillraceError } from '../../lib/errors.ts';
 import {
   type ChangeEvent,
   Delivery,
@@ -12,6 +13,7 @@ import {
   type Table,
 } from '../../lib/events/index.ts';
 import type { Checkpoint, CheckpointStore, OpenSink, OpenSource, Sink, SinkContext, Source, SourceContext } from '../../lib/index.ts';
+import { definePipeline, operator, type PipelineDefinition, type Stage } from '../../lib/index.ts';
 
 /** A small world to run pipelines in: what its parts do is written to one log, in order. */
 export class World {
@@ -189,3 +191,31 @@ export function worldStore(world: World, options: WorldStoreOptions = {}): Check
     close: async () => void world.log.push('store.close'),
   };
 }
+
+/** The parts of a pipeline in a world. */
+export interface Parts {
+  readonly source?: WorldSourceOptions;
+  readonly sink?: WorldSinkOptions;
+  readonly store?: WorldStoreOptions;
+  readonly stages?: readonly Stage[];
+}
+
+export function pipelineIn(world: World, { source, sink, store, stages = [] }: Parts): PipelineDefinition {
+  return definePipeline({
+    name: 'test',
+    source: worldSource(world, source),
+    stages,
+    sink: worldSink(world, sink),
+    checkpoint: worldStore(world, store),
+  });
+}
+
+/** What a promise rejects with. */
+export const errorOf = (promise: Promise<unknown>): Promise<MillraceError> =>
+  promise.then(
+    () => Promise.reject(new Error('it did not fail')),
+    (error: unknown) => error as MillraceError,
+  );
+
+/** A stage that changes nothing. */
+export const pass = (name: string) => operator<Delivery, Delivery>(name, {}, () => (source) => source);

@@ -137,7 +137,7 @@ async function checkTables(
   if (!isFirst) {
     const present = await readTables(query, oidsIn(state.tables.map(({ oid }) => oid)));
     const forgiven = new Set(present.filter((table) => isResnapshot(table.schema, table.name)).map(({ oid }) => oid));
-    const reason = publicationGap(state, publication, published, new Set(present.map(({ oid }) => oid)), forgiven);
+    const reason = publicationGap(state, publication, published, present, forgiven);
     if (reason !== null) throw new MillraceError('MR_PUBLICATION_GAP', { publication: name, reason });
   }
   const isOurs = publication === null || isOwned(publication, slot);

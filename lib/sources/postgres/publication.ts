@@ -99,6 +99,7 @@ function canBeFull(table: CatalogTable, published: readonly string[] | null, ver
  * Whether what is published is still what the state knows (P4): a publication or a table's entry that was dropped and added again has lost the rows between,
  * and the server says so in a warning at most.
  *
+ * @param present the tables of the state that exist. One that became a partition is published with its root, and is not missed.
  * @param forgiven tables that are copied anew anyway.
  * @returns what is wrong; null when nothing is.
  */
@@ -106,12 +107,13 @@ export function publicationGap(
   state: PostgresState,
   publication: PublicationFacts | null,
   published: readonly PublishedTable[],
-  existing: ReadonlySet<number>,
+  present: readonly CatalogTable[],
   forgiven: ReadonlySet<number> = new Set(),
 ): string | null {
   if (publication === null) return 'it was dropped';
   if (state.publicationOid !== null && publication.oid !== state.publicationOid) return 'it was dropped and created again';
   const entries = new Map(published.map(({ oid, entry }) => [oid, entry]));
+  const existing = new Set(present.filter(({ oid, isPartition }) => !isPartition || entries.has(oid)).map(({ oid }) => oid));
   for (const table of state.tables) {
     if (table.status === 'left' || forgiven.has(table.oid) || !existing.has(table.oid)) continue;
     const entry = entries.get(table.oid);

@@ -74,7 +74,7 @@ export class Watch {
     const present = await readTables(query, oidsIn(followed));
     if (this.#isClosed) return;
     const waiting = new Set(state.tables.filter(({ wantsSnapshot }) => wantsSnapshot).map(({ oid }) => oid));
-    const reason = publicationGap(state, publication, published, new Set(present.map(({ oid }) => oid)), waiting);
+    const reason = publicationGap(state, publication, published, present, waiting);
     if (reason !== null) {
       this.#options.onFailure(new MillraceError('MR_PUBLICATION_GAP', { publication: name, reason }));
       return;

@@ -176,6 +176,26 @@ const CASES: readonly (readonly [title: string, protocols: string[], history: Tr
     [['p', 'c', 'x', null]],
   ],
   [
+    'P6: a default that older rows are filled with has the form of written values',
+    BOTH,
+    [
+      changes(keyed(), 10n, insert({ id: '1', name: 'a', big: 'x' })),
+      alter(
+        keyed(20n, [
+          'id',
+          column('on', 1, { type: 'bool', defaultText: 't' }),
+          column('off', 2, { type: 'bool', defaultText: 'f' }),
+          column('few', 3, { type: 'float8', defaultText: '0.5' }),
+        ]),
+        insert({ id: '2', on: 't', off: 'f', few: '0.5' }),
+      ),
+    ],
+    [
+      ['1', '1', '0', '0.5'],
+      ['2', '1', '0', '0.5'],
+    ],
+  ],
+  [
     'a full old image with a key: the row stays where it is',
     BOTH,
     [
@@ -198,6 +218,37 @@ describe('rebuildTable', () => {
     const rebuilt = await rebuildTable(store, { schema: 'public', table: 't' });
     expect([...rebuilt.rows()].sort((a, b) => (String(a) < String(b) ? -1 : 1))).toEqual(rows);
     expect(rebuilt.rowCount).toBe(rows.length);
+  });
+
+  it.each([
+    ['canal-json', ['1', 'A\u00ff', '100000000000000000000']],
+    ['csv', ['1', 'Qf8=', '1e+20']],
+  ])('P6: fills bytes and large floats in the form of %s', async (protocol, filled) => {
+    const store = new MemoryStore();
+    const bytes = column('bytes', 1, { type: 'bytea', defaultText: '\\x41ff' });
+    const much = column('much', 2, { type: 'float8', defaultText: '1e+20' });
+    const history = [
+      changes(keyed(1n, ['id']), 10n, insert({ id: '1' })),
+      alter(keyed(20n, ['id', bytes, much]), insert({ id: '2', bytes: '\\x41ff', much: '1e+20' })),
+    ];
+    await runSink(store, history, { protocol });
+    const rebuilt = [...(await rebuildTable(store, { schema: 'public', table: 't' })).rows()];
+    expect(rebuilt).toEqual([filled, ['2', ...filled.slice(1)]]);
+  });
+
+  it('only-output-updated-columns: of rows without a key that share the changed value, the right one changes', async () => {
+    const store = new MemoryStore();
+    const history = [
+      changes(whole, 10n, (rows) =>
+        insert({ line: 'a', level: '2' }, { line: 'b', level: '2' })(rows).update({ line: 'b', level: '2' }, { line: 'b', level: '3' }),
+      ),
+    ];
+    await runSink(store, history, { onlyOutputUpdatedColumns: true });
+    const rebuilt = await rebuildTable(store, { schema: 'public', table: 't' });
+    expect([...rebuilt.rows()]).toEqual([
+      ['a', '2'],
+      ['b', '3'],
+    ]);
   });
 
   it('finds a row by its key', async () => {

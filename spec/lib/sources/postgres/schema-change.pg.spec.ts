@@ -5,7 +5,7 @@ import { closeRuns, makeDatabase, Run } from './source-kit.ts';
 let server: TestPostgres;
 
 beforeAll(async () => {
-  server = await startPostgres();
+  server = await startPostgres({ settings: { max_replication_slots: '100' } });
 });
 afterEach(closeRuns);
 afterAll(() => server.stop());
@@ -36,7 +36,7 @@ describe('P7: schema changes come in order with the rows', () => {
     const { run, query, same } = await capturing('vacuumed_default');
     await query("ALTER TABLE t ADD COLUMN extra text DEFAULT 'x'");
     await run.pullUntil(() => run.resolvedTs > run.source.headTs);
-    await until(() => JSON.stringify(run.target.state).includes('"5"') || JSON.stringify(run.target.state).includes('"3":"x"'));
+    await run.pullAlong(() => JSON.stringify(run.target.state).includes('"3":"x"'));
     await query('VACUUM FULL t');
     await query("INSERT INTO t VALUES (200, 'b', 'c')");
     await same();
@@ -103,7 +103,7 @@ describe('P6: changes to rows that send no row events stop the table, and no oth
     const name = `rewrite_${title.replaceAll(/\W/g, '_').toLowerCase()}`.slice(0, 60);
     const { run, query, url, options } = await capturing(name);
     await query(statement);
-    await until(() => run.log.has('error', new RegExp(`MR_TABLE_REWRITTEN: .*${reason}`)), run);
+    await run.pullAlong(() => run.log.has('error', new RegExp(`MR_TABLE_REWRITTEN: .*${reason}`)));
     await query('INSERT INTO other VALUES (1)');
     await run.pullUntil(() => [...run.target.versions.get('public.other')!.values()].some(({ rows }) => rows.length > 0));
     expect([...run.source.status().tables].filter(([, { stopped }]) => stopped).map(([table]) => table)).toEqual(['public.t']);
@@ -131,7 +131,7 @@ describe('P6: changes to rows that send no row events stop the table, and no oth
     await same();
     const before = JSON.stringify(run.target.state);
     await query(statement);
-    await until(() => JSON.stringify(run.target.state) !== before || title.startsWith('an index'), run);
+    await run.pullAlong(() => JSON.stringify(run.target.state) !== before || title.startsWith('an index'));
     await query("INSERT INTO t (id, note) VALUES (1001, 'y'); UPDATE t SET note = 'z' WHERE id = 50");
     await same();
     expect(run.source.status().tables.get('public.t')?.stopped).toBe(false);
@@ -158,7 +158,7 @@ describe('P6: changes to rows that send no row events stop the table, and no oth
   ])('%s', async (_title, statement, reason) => {
     const { run, query } = await capturing(`part_${statement.replaceAll(/\W/g, '_').toLowerCase()}`.slice(0, 50), PARTITIONED);
     await query(statement);
-    await until(() => run.log.has('error', new RegExp(`MR_TABLE_REWRITTEN: .*${reason}`)), run);
+    await run.pullAlong(() => run.log.has('error', new RegExp(`MR_TABLE_REWRITTEN: .*${reason}`)));
   });
 
   it('a partition that is created, a TRUNCATE of the whole and VACUUM FULL of a leaf do not trip it', async () => {
@@ -184,7 +184,7 @@ describe('tables that come and go', () => {
     const { run, query, same } = await capturing('joins');
     await query('CREATE TABLE late (id int PRIMARY KEY, v text)');
     await query("INSERT INTO late SELECT i, 'v' FROM generate_series(1, 1000) AS i");
-    await until(() => run.target.versions.has('public.late'), run);
+    await run.pullAlong(() => run.target.versions.has('public.late'));
     await query("UPDATE late SET v = 'w' WHERE id % 3 = 0; INSERT INTO t VALUES (900, 'x')");
     await same();
     expect(run.log.has('info', /a new table joins/)).toBe(true);
@@ -193,7 +193,7 @@ describe('tables that come and go', () => {
   it('P4: a new table without a replica identity does not join, and a warning says so once', async () => {
     const { run, query, same } = await capturing('cannot_join');
     await query('CREATE TABLE keyless (id int); INSERT INTO keyless VALUES (1)');
-    await until(() => run.log.has('warn', /no usable replica identity/), run);
+    await run.pullAlong(() => run.log.has('warn', /no usable replica identity/));
     await query('UPDATE keyless SET id = 2; INSERT INTO t VALUES (901)');
     await same();
     expect(run.log.lines.filter(({ message }) => /no usable replica identity/.test(message))).toHaveLength(1);
@@ -202,7 +202,7 @@ describe('tables that come and go', () => {
   it('P6: a new table under a known name clears it', async () => {
     const { run, query, same } = await capturing('same_name');
     await query("DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY, other int); INSERT INTO t VALUES (7, 8)");
-    await until(() => run.target.versions.get('public.t')!.size === 2, run);
+    await run.pullAlong(() => run.target.versions.get('public.t')!.size === 2);
     await same();
     expect(run.target.statements.filter((text) => text.startsWith('ddl public.t'))).toEqual(['ddl public.t 0 ', 'ddl public.t 11 TRUNCATE TABLE "public"."t"']);
   });
@@ -211,7 +211,7 @@ describe('tables that come and go', () => {
     const { run, query, url, options } = await capturing('killed_join');
     run.checkpoints = false;
     await query("CREATE TABLE late (id int PRIMARY KEY); INSERT INTO late SELECT generate_series(1, 10)");
-    await until(() => run.target.versions.has('public.late'), run);
+    await run.pullAlong(() => run.target.versions.has('public.late'));
     await run.close();
     await query('DELETE FROM late WHERE id < 5');
     const again = await Run.open(options, run.target);
@@ -238,22 +238,11 @@ describe('tables that come and go', () => {
     const run = await Run.open({ ...options, maxWal: '1KiB' });
     run.checkpoints = false;
     await query("INSERT INTO t SELECT i, repeat('x', 100) FROM generate_series(1000, 3000) AS i");
-    await until(() => run.log.has('warn', /makes the server keep much WAL/), run);
+    await run.pullAlong(() => run.log.has('warn', /makes the server keep much WAL/));
   });
 });
 
 /** The versions that a run's target knows, as texts. */
 function shape(run: Run): string[] {
   return [...run.target.versions.get('public.t')!].map(([version, { table }]) => `${version} ${table.columns.map((c) => `${c.columnId} ${c.name}`)}`);
-}
-
-/** Pulls along until it holds; the test's own timeout bounds it. */
-async function until(holds: () => boolean, run?: Run): Promise<void> {
-  let pulling: Promise<unknown> | null = null;
-  while (!holds()) {
-    if (run !== undefined) pulling ??= run.pull().finally(() => {
-      pulling = null;
-    });
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
 }

@@ -142,7 +142,7 @@ export class LogBook implements Logger {
   readonly error = this.#at('error');
 
   has(level: string, text: RegExp): boolean {
-    return this.lines.some((line) => line.level === level && text.test(`${line.message} ${JSON.stringify(line.details)}`));
+    return this.lines.some((line) => line.level === level && text.test(`${line.message} ${stringifyJson(line.details as JsonValue)}`));
   }
 
   #at(level: string) {
@@ -161,6 +161,7 @@ export class Run {
   checkpoints = true;
   resolvedTs = -1n;
   readonly #iterator: AsyncIterator<Delivery>;
+  #pulling: Promise<Delivery | null> | null = null;
 
   private constructor(source: OpenSource, target: MemoryTarget, log: LogBook, abort: AbortController) {
     this.source = source;
@@ -199,8 +200,15 @@ export class Run {
     return run;
   }
 
-  /** Pulls one delivery; null at the end. */
-  async pull(): Promise<Delivery | null> {
+  /** Pulls one delivery; null at the end. While one is under way, it is the same one for everybody. */
+  pull(): Promise<Delivery | null> {
+    this.#pulling ??= this.#pull().finally(() => {
+      this.#pulling = null;
+    });
+    return this.#pulling;
+  }
+
+  async #pull(): Promise<Delivery | null> {
     const { done, value: delivery } = await this.#iterator.next();
     if (done) return null;
     const resolved = this.target.write(delivery);
@@ -240,6 +248,11 @@ export class Run {
     } finally {
       await snapshot.close();
     }
+  }
+
+  /** Pulls along until it holds, which something beside the stream may bring about; the test's own timeout bounds it. */
+  async pullAlong(holds: () => boolean): Promise<void> {
+    while (!holds()) await Promise.race([this.pull(), systemClock.sleep(20)]);
   }
 
   async close(): Promise<void> {

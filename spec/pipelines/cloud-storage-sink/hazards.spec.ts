@@ -1,0 +1,214 @@
+import { describe, expect, it } from '@jest/globals';
+import { type DmlEvent, ddlEvent, dmlEvent, RowBlockWriter, type Table, truncateEvent } from '../../../lib/events/index.ts';
+import { MemoryStore } from '../../../lib/stores/index.ts';
+import { listTables, readTable, rebuildTable } from '../../../pipelines/index.ts';
+import { manualClock } from '../../support/manual-clock.ts';
+import { openWorld, runSink, settle, type Transaction, table } from '../../support/sink-world.ts';
+
+const USERS = { schema: 'public', table: 'users' };
+const users = (version: bigint, columns = ['id', 'name']) => table('users', version, columns, ['id']);
+
+function row(commitTs: bigint, of: Table, name = 'x'): DmlEvent {
+  const writer = new RowBlockWriter(of).beginTransaction(commitTs);
+  return dmlEvent(writer.insert({ id: String(commitTs), name }).build());
+}
+
+function rows(of: Table, ...commitTs: bigint[]): DmlEvent {
+  const writer = new RowBlockWriter(of);
+  for (const ts of commitTs) writer.beginTransaction(ts).insert({ id: String(ts), name: 'x' });
+  return dmlEvent(writer.build());
+}
+
+function transaction(commitTs: bigint, ...make: (() => DmlEvent)[]): Transaction {
+  return { commitTs, events: () => make.map((fn) => fn()) };
+}
+
+async function idsOf(store: MemoryStore, upTo?: bigint): Promise<string[]> {
+  const ids: string[] = [];
+  for await (const changes of readTable(store, USERS, upTo === undefined ? {} : { upTo })) {
+    for (const { op, data } of changes) ids.push(`${op}${data?.['id'] ?? ''}`);
+  }
+  return ids;
+}
+
+const NONE = { dateSeparator: 'none' } as const;
+
+describe('a target that is written to with other options than before', () => {
+  it.each([
+    [6, 20],
+    [20, 6],
+  ])('file-index-digit %i, then %i: an orphan of the old width takes no rows from readers', async (before, after) => {
+    const store = new MemoryStore();
+    const table1 = users(7n);
+    await runSink(store, [transaction(9n, () => row(9n, table1))], { ...NONE, fileIndexDigit: before });
+    const index = await store.get('public/users/7/meta/CDC.index');
+    await runSink(store, [transaction(10n, () => row(10n, table1))], { ...NONE, fileIndexDigit: before }, { checkpointTs: 9n });
+    await store.put('public/users/7/meta/CDC.index', [index!]);
+    await store.put('metadata', [Buffer.from('{"checkpoint-ts":9}')]);
+    const replay = [transaction(20n, () => rows(table1, 10n, 20n))];
+    const { error } = await runSink(store, replay, { ...NONE, fileIndexDigit: after }, { checkpointTs: 9n });
+    if (error !== null) expect(error).toMatchObject({ code: 'MR_TARGET_OF_ANOTHER_FORMAT' });
+    else expect(await idsOf(store)).toEqual(['I9', 'I10', 'I20']);
+  });
+
+  it('date-separator changed twice over an orphan: its rows are shown once', async () => {
+    const store = new MemoryStore();
+    const clock = manualClock();
+    const history = [transaction(10n, () => row(10n, users(7n))), transaction(20n, () => row(20n, users(7n)))];
+    await runSink(store, history, { dateSeparator: 'day' }, { clock });
+    await store.delete('public/users/7/1970-01-01/meta/CDC.index');
+    for (const dateSeparator of ['none', 'day', 'month']) {
+      expect((await runSink(store, history, { dateSeparator }, { clock })).error).toBeNull();
+    }
+    expect(await idsOf(store)).toEqual(['I10', 'I20']);
+  });
+});
+
+describe('clock hazards', () => {
+  it('midnight, and a clock that goes back behind it: readers get position order', async () => {
+    const store = new MemoryStore();
+    const clock = manualClock();
+    const now = clock.now;
+    let shift = 0;
+    const shifted = { ...clock, now: () => now() + shift };
+    const world = await openWorld(store, { dateSeparator: 'day' }, shifted);
+    let commitTs = 10n;
+    for (const day of [1, 2, 1, 3, 2]) {
+      shift = day * 86_400_000;
+      world.send(row(commitTs++, users(7n)));
+      clock.advance(5000);
+      await settle();
+    }
+    await world.sink.publishCheckpoint(20n, true);
+    await world.close();
+    expect(world.reports.map(({ path }) => path.split('/')[3])).toEqual(['1970-01-02', '1970-01-03', '1970-01-02', '1970-01-04', '1970-01-03']);
+    expect(await idsOf(store)).toEqual(['I10', 'I11', 'I12', 'I13', 'I14']);
+  });
+
+  it('metadata goes on when the clock is set back', async () => {
+    const store = new MemoryStore();
+    const clock = manualClock();
+    const now = clock.now;
+    let shift = 86_400_000;
+    const world = await openWorld(store, {}, { ...clock, now: () => now() + shift });
+    await world.sink.publishCheckpoint(10n, false);
+    shift = 0;
+    await world.sink.publishCheckpoint(20n, false);
+    clock.advance(2000);
+    await settle();
+    expect(String(await store.get('metadata'))).toBe('{"checkpoint-ts":20}');
+    await world.close();
+  });
+});
+
+describe('schema changes that a stage drops', () => {
+  it('rows are never stale because a later version, not drained for, was written first', async () => {
+    const store = new MemoryStore();
+    const clock = manualClock();
+    const world = await openWorld(store, { ...NONE, fileSize: 1024 }, clock);
+    world.send(row(10n, users(10n)));
+    world.send(row(20n, users(20n), 'y'.repeat(2000)));
+    await settle();
+    clock.advance(5000);
+    await settle();
+    await world.sink.publishCheckpoint(20n, true);
+    await world.close();
+    expect(await idsOf(store)).toEqual(['I10', 'I20']);
+  });
+
+  it('A → B → A: readers get the rows of B', async () => {
+    const store = new MemoryStore();
+    const history = [
+      transaction(10n, () => row(10n, users(10n))),
+      transaction(20n, () => row(20n, users(20n, ['id', 'name', 'age']))),
+      transaction(30n, () => row(30n, users(30n))),
+      transaction(40n, () => row(40n, users(20n, ['id', 'name', 'age']))),
+    ];
+    expect((await runSink(store, history.slice(0, 3), NONE)).error).toBeNull();
+    expect(await idsOf(store)).toEqual(['I10', 'I20', 'I30']);
+  });
+});
+
+describe('what readers are shown', () => {
+  it('P10: a second TRUNCATE of a transaction, when the checkpoint is that very transaction', async () => {
+    const store = new MemoryStore();
+    const truncate = (version: bigint, ordinal: number) =>
+      truncateEvent({ position: { commitTs: 40n, ordinal }, commitTimeUs: 0n, table: users(version), query: 'TRUNCATE' });
+    const history: Transaction[] = [
+      transaction(10n, () => row(10n, users(10n))),
+      {
+        commitTs: 40n,
+        events: () => [
+          truncate(40n, 0),
+          dmlEvent(new RowBlockWriter(users(40n)).beginTransaction(40n, 0n, 1).insert({ id: 'a', name: 'x' }).build()),
+          truncate(41n, 2),
+          dmlEvent(new RowBlockWriter(users(41n)).beginTransaction(40n, 0n, 3).insert({ id: 'b', name: 'x' }).build()),
+        ],
+      },
+    ];
+    expect((await runSink(store, history, NONE)).checkpointTs).toBe(40n);
+    expect(await idsOf(store)).toEqual(['I10', 'T', 'Ia', 'T', 'Ib']);
+    expect([...(await rebuildTable(store, USERS)).rows()]).toEqual([['b', 'x']]);
+  });
+
+  it('a target inside the target, or a copy of a folder, keeps nobody from reading', async () => {
+    const store = new MemoryStore();
+    await runSink(store, [transaction(10n, () => row(10n, users(7n)))], NONE);
+    for await (const { key } of store.list('public/')) await store.put(`copy/${key}`, [(await store.get(key))!]);
+    expect(await listTables(store)).toEqual([USERS]);
+    expect(await idsOf(store)).toEqual(['I10']);
+  });
+
+  it('a folder that two tables share, their names differing in case alone, is damage and not data', async () => {
+    const store = new MemoryStore();
+    await runSink(store, [transaction(10n, () => row(10n, users(7n)))], NONE);
+    await runSink(store, [transaction(10n, () => row(10n, table('Users', 9n, ['id', 'name'], ['id'])))], NONE);
+    for await (const { key } of store.list('public/Users/')) {
+      await store.put(key.replace('Users', 'users'), [(await store.get(key))!]);
+      await store.delete(key);
+    }
+    await expect(idsOf(store)).rejects.toMatchObject({ code: 'MR_TARGET_DAMAGED' });
+  });
+
+  it('files that were written while the folder was listed are passed over, whichever of them the list has', async () => {
+    const store = new MemoryStore();
+    await runSink(store, [transaction(10n, () => row(10n, users(7n)))], NONE);
+    await runSink(store, [transaction(20n, () => row(20n, users(7n)))], NONE, { checkpointTs: 10n });
+    await runSink(store, [transaction(30n, () => row(30n, users(7n)))], NONE, { checkpointTs: 20n });
+    await store.put('metadata', [Buffer.from('{"checkpoint-ts":10}')]);
+    const list = store.list.bind(store);
+    store.list = async function* (prefix) {
+      for await (const info of list(prefix)) if (!info.key.includes('0002.json')) yield info;
+    };
+    expect(await idsOf(store)).toEqual(['I10']);
+  });
+});
+
+describe.each(['canal-json', 'csv'])('odd tables, %s', (protocol) => {
+  it('a table without columns: its rows count', async () => {
+    const store = new MemoryStore();
+    const bare = table('users', 7n, []);
+    const write = () => new RowBlockWriter(bare).beginTransaction(10n).insert({}).insert({}).delete({}).build();
+    const history: Transaction[] = [
+      { commitTs: 7n, events: () => [ddlEvent({ position: { commitTs: 7n, ordinal: 0 }, commitTimeUs: 0n, table: bare, startsEmpty: true })] },
+      { commitTs: 10n, events: () => [dmlEvent(write())] },
+    ];
+    expect((await runSink(store, history, { ...NONE, protocol })).error).toBeNull();
+    expect((await rebuildTable(store, USERS)).rowCount).toBe(1);
+  });
+
+  it('an empty table is there', async () => {
+    const store = new MemoryStore();
+    const ddl = () => ddlEvent({ position: { commitTs: 7n, ordinal: 0 }, commitTimeUs: 0n, table: users(7n), startsEmpty: true });
+    await runSink(store, [{ commitTs: 7n, events: () => [ddl()] }], { ...NONE, protocol });
+    expect((await rebuildTable(store, USERS)).rowCount).toBe(0);
+  });
+
+  it('a row larger than file-size and memory quota goes through', async () => {
+    const store = new MemoryStore();
+    const history = [transaction(10n, () => row(10n, users(7n), 'z'.repeat(3_000_000))), transaction(11n, () => row(11n, users(7n)))];
+    const run = await runSink(store, history, { ...NONE, protocol, memoryQuota: '1MiB', fileSize: 1024 });
+    expect(run).toMatchObject({ error: null, checkpointTs: 11n });
+    expect(await idsOf(store)).toEqual(['I10', 'I11']);
+  });
+});
