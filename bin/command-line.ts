@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
-import { isMillraceError, reasonOf, scrubText } from '../lib/index.ts';
+import { reasonOf } from '../lib/errors.ts';
+import { isMillraceError, scrubText } from '../lib/index.ts';
 import { captureCommand } from './capture.ts';
 import { describeCommand } from './describe.ts';
 import type { ExitCode } from './exit-code.ts';

@@ -2,15 +2,8 @@ import { createRequire } from 'node:module';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Command } from 'commander';
-import {
-  describe,
-  isPipelineDefinition,
-  MillraceError,
-  type PipelineDefinition,
-  reasonOf,
-  stringifyJson,
-  toMermaid,
-} from '../lib/index.ts';
+import { reasonOf } from '../lib/errors.ts';
+import { describe, isPipelineDefinition, MillraceError, type PipelineDefinition, stringifyJson, toMermaid } from '../lib/index.ts';
 import type { ExitCode } from './exit-code.ts';
 import type { Output } from './output.ts';
 

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
-import { createLogger, type Logger, reasonOf, scrubText } from '../lib/index.ts';
+import { reasonOf } from '../lib/errors.ts';
+import { createLogger, type Logger, scrubText } from '../lib/index.ts';
 import type { ExitCode } from './exit-code.ts';
 
 /** The process's own, or a test's. */

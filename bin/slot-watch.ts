@@ -1,7 +1,8 @@
-import { systemClock } from '../lib/index.ts';
-import { readServer, readSlot } from '../lib/sources/postgres/catalog.ts';
+import { MillraceError, systemClock } from '../lib/index.ts';
+import { identifySystem, readServer, readSlot } from '../lib/sources/postgres/catalog.ts';
 import { ControlConnection } from '../lib/sources/postgres/connection.ts';
 import { connectionOf } from '../lib/sources/postgres/options.ts';
+import type { RememberedSource } from './target.ts';
 
 /** Tells whether somebody reads a replication slot at the moment: whether a capture runs. */
 export function watchSlot(url: string, slot: string): { isActive(): Promise<boolean>; close(): Promise<void> } {
@@ -14,4 +15,28 @@ export function watchSlot(url: string, slot: string): { isActive(): Promise<bool
     },
     close: () => control.close(),
   };
+}
+
+/**
+ * Whether a target holds the changes of this database: positions mean something in the history of one server only, so with another one waiting for its
+ * position would be idle (P2).
+ *
+ * @throws MR_TARGET_OF_ANOTHER_SOURCE.
+ */
+export async function checkSource(url: string, uri: string, remembered: RememberedSource): Promise<void> {
+  if (remembered.systemIdentifier === null || remembered.database === null) return;
+  const server = connectionOf(url);
+  const control = new ControlConnection({ ...server, applicationName: 'millrace verify', clock: systemClock }, true);
+  try {
+    const { systemIdentifier } = await identifySystem(control.query);
+    if (systemIdentifier === remembered.systemIdentifier && server.database === remembered.database) return;
+    const named = (system: string, database: string) => `database ${database} of the server with system identifier ${system}`;
+    throw new MillraceError('MR_TARGET_OF_ANOTHER_SOURCE', {
+      uri,
+      remembered: named(remembered.systemIdentifier, remembered.database),
+      source: named(systemIdentifier, server.database),
+    });
+  } finally {
+    await control.close();
+  }
 }

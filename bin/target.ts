@@ -9,12 +9,25 @@ export async function openTarget(uri: string): Promise<ObjectStore> {
 }
 
 /** What the target remembers of the source that wrote there; the defaults of `capture` where it remembers nothing. */
-export async function sourceOf(store: ObjectStore): Promise<{ readonly slot: string; readonly publication: string }> {
+export async function sourceOf(store: ObjectStore): Promise<RememberedSource> {
   const content = await store.get(TARGET_IDENTITY_PATH);
   const identity = content === null ? null : parseTargetIdentity(content.toString()).identity;
-  const known = (identity ?? {}) as { readonly slot?: unknown; readonly publication?: unknown };
-  const nameOf = (name: unknown) => (typeof name === 'string' ? name : 'millrace');
-  return { slot: nameOf(known.slot), publication: nameOf(known.publication) };
+  const known = (identity ?? {}) as { readonly [name: string]: unknown };
+  const textOf = (name: string) => (typeof known[name] === 'string' ? known[name] : null);
+  return {
+    slot: textOf('slot') ?? 'millrace',
+    publication: textOf('publication') ?? 'millrace',
+    systemIdentifier: textOf('systemIdentifier'),
+    database: textOf('database'),
+  };
+}
+
+export interface RememberedSource {
+  readonly slot: string;
+  readonly publication: string;
+  /** Null where the target remembers nothing. */
+  readonly systemIdentifier: string | null;
+  readonly database: string | null;
 }
 
 /** A target's URI with the parameters of its store alone. */

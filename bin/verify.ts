@@ -10,7 +10,7 @@ import type { ExitCode } from './exit-code.ts';
 import { databaseOption, patternsOption } from './options.ts';
 import type { Output } from './output.ts';
 import { requireOptions } from './required.ts';
-import { watchSlot } from './slot-watch.ts';
+import { checkSource, watchSlot } from './slot-watch.ts';
 import { openTarget, sourceOf } from './target.ts';
 
 interface VerifyOptions {
@@ -43,6 +43,7 @@ async function verify({ from, to, tables, publication, wait }: VerifyOptions, ou
   const store = await openTarget(to);
   try {
     const remembered = await sourceOf(store);
+    await checkSource(url, store.uri, remembered);
     // The snapshot comes first: whatever is committed while it is waited for does not count, in the database or in the files.
     const snapshot = await openSnapshot(url, { publication: publication ?? remembered.publication, ...patterns, logger: output.logger });
     try {

@@ -213,7 +213,7 @@ export const ERRORS = {
   MR_SLOT_INVALIDATED: {
     message: 'the server has invalidated the replication slot {slot}: {reason}',
     remedy:
-      'Its changes since the checkpoint are lost. Drop the slot (millrace teardown) and start with a new target and state; raise max_slot_wal_keep_size.',
+      'Its changes since the checkpoint are lost. Drop the slot (millrace teardown) and start with a new target and state; raise max_slot_wal_keep_size or idle_replication_slot_timeout.',
   },
   MR_SLOT_ACTIVE: {
     message: 'the replication slot {slot} is in use by process {pid} of the server',

@@ -85,7 +85,7 @@ function isOperator<T, R>(chain: Operator<T, R> | OperatorFunction<T, R>): chain
 }
 
 function bound<T, R>(chain: Operator<T, R> | OperatorFunction<T, R>, context: Context): OperatorFunction<T, R> {
-  return isOperator(chain) ? chain.bind(context) : chain;
+  return isOperator(chain) ? chain.withContext(context) : chain;
 }
 
 function isMarker(item: unknown): item is DrainMarker {

@@ -1,5 +1,6 @@
 import { MillraceError } from '../errors.ts';
 import type { ByteWriter } from './byte-writer.ts';
+import type { Position } from './position.ts';
 import type { RowBlock } from './row-block.ts';
 import { columnIndex, type Table, tableName } from './table.ts';
 import {
@@ -59,8 +60,14 @@ export class Row<Shape extends object = RowShape> {
     return this.isOld ? null : (this.#cursor.old as Row<Shape> | null);
   }
 
-  get commitTs(): bigint {
-    return this.#cursor.block.transactionOf(this.#cursor.index).commitTs;
+  /** Where the change stands. */
+  get position(): Position {
+    return this.#cursor.block.positionOf(this.#cursor.index);
+  }
+
+  /** When its transaction was committed, microseconds since 1970 UTC; 0 when unknown. */
+  get commitTimeUs(): bigint {
+    return this.#cursor.block.transactionOf(this.#cursor.index).commitTimeUs;
   }
 
   /** The value of `column`; undefined when the source did not send it. Throws MR_UNKNOWN_COLUMN for a name that the table does not have. */

@@ -7,7 +7,7 @@ export type PlainOptions = Readonly<Record<string, unknown>>;
 
 /**
  * An RxJS operator with a name and plain options, so that the same value works inside `.pipe()` and inside a pipeline definition. Used bare, each
- * subscription has a context of its own; `bind` gives it the context of a run.
+ * subscription has a context of its own; `withContext` gives it the context of a run.
  */
 export interface Operator<In, Out> extends OperatorFunction<In, Out> {
   readonly operatorName: string;
@@ -15,7 +15,7 @@ export interface Operator<In, Out> extends OperatorFunction<In, Out> {
   /** The operators this one is composed of. */
   readonly parts: readonly Operator<never, unknown>[];
   /** The plain RxJS operator that works with `context`. */
-  bind(context: Context): OperatorFunction<In, Out>;
+  withContext(context: Context): OperatorFunction<In, Out>;
 }
 
 /** A stage of a definition: deliveries in, for each of them exactly one delivery out, in order. */
@@ -32,10 +32,10 @@ export function operator<In, Out>(
   build: (context: Context) => (source: Observable<In>) => Observable<Out>,
   parts: readonly Operator<never, unknown>[] = [],
 ): Operator<In, Out> {
-  const bind = (context: Context) => (source: Observable<In>) => defer(() => build(context)(source));
+  const withContext = (context: Context) => (source: Observable<In>) => defer(() => build(context)(source));
   const bare = (source: Observable<In>) => defer(() => build(createContext())(source));
   return Object.freeze(
-    Object.assign(bare, { operatorName, options: frozenCopy(options) as PlainOptions, parts: Object.freeze([...parts]), bind }),
+    Object.assign(bare, { operatorName, options: frozenCopy(options) as PlainOptions, parts: Object.freeze([...parts]), withContext }),
   );
 }
 
@@ -77,7 +77,7 @@ export function compose(name: string, ...parts: Operator<never, unknown>[]): Ope
   return operator<unknown, unknown>(
     name,
     {},
-    (context) => (source) => parts.reduce((stream, part) => (part as Operator<unknown, unknown>).bind(context)(stream), source),
+    (context) => (source) => parts.reduce((stream, part) => (part as Operator<unknown, unknown>).withContext(context)(stream), source),
     parts,
   );
 }

@@ -1,3 +1,4 @@
+import { MillraceError } from '../errors.ts';
 import {
   type ByteWriter,
   IMAGE_KEY,
@@ -37,8 +38,12 @@ export interface CanalJsonOptions {
  *
  * An unchanged TOAST value is taken from the old image; where there is none the column is left out of `data` (P9). Of a key-only old image the key
  * columns alone are written; an update without an old image has `old: [{}]`.
+ *
+ * @throws MR_INVALID_OPTION for a terminator with a `{`, in which readers would see a row begin.
  */
 export function canalJson(options: CanalJsonOptions): RowEncoder {
+  const { terminator = '' } = options;
+  if (terminator.includes('{')) throw new MillraceError('MR_INVALID_OPTION', { option: 'terminator', value: terminator, bound: 'text without {' });
   return new CanalJsonEncoder(options);
 }
 

@@ -20,6 +20,7 @@ export function fieldColumn(column: Pick<Column, 'wireIndex' | 'isIdentity' | 't
 
 /** Writes single fields of csv. Text is quoted, or escaped where there is no quote; numbers stand bare. */
 export class CsvFields {
+  readonly #layout: CsvLayout;
   readonly #quote: number;
   /** The quote in each byte of a word. */
   readonly #quotes: number;
@@ -36,6 +37,7 @@ export class CsvFields {
 
   constructor(layout: CsvLayout) {
     const { delimiter } = layout;
+    this.#layout = layout;
     this.#quote = layout.quote;
     this.#quotes = Math.imul(layout.quote, 0x01010101);
     this.#delimiter = delimiter;
@@ -99,7 +101,9 @@ export class CsvFields {
 
   /** Writes a name of the header: bare, as upstream, unless a reader would then misread it. */
   writeName(name: string, out: ByteWriter): void {
-    const needsQuotes = name.includes(String.fromCharCode(this.#quote)) || name.includes(this.#delimiter.toString()) || /[\r\n]/.test(name);
+    const { delimiter, terminator, nullText } = this.#layout;
+    const separators = [String.fromCharCode(this.#quote), delimiter.toString(), terminator.toString(), '\r', '\n'];
+    const needsQuotes = name === nullText.toString() || separators.some((text) => text !== '' && name.includes(text));
     if (this.#quote < 0 || needsQuotes) this.writeText(name, out);
     else out.writeText(name);
   }

@@ -43,9 +43,7 @@ export function csvLayout(options: CsvOptions = {}): CsvLayout {
   checkQuote(quote);
   checkDelimiter(delimiter, quote);
   checkNull(nullText, delimiter, quote);
-  if (quote === '' && !/^[\r\n]*$/.test(terminator)) {
-    throw invalid('terminator', terminator, 'csv config terminator can only be line break characters when quote is empty');
-  }
+  checkTerminator(terminator, quote, delimiter + nullText);
   if (binaryEncodingMethod !== 'base64' && binaryEncodingMethod !== 'hex') {
     throw invalid('binary-encoding-method', binaryEncodingMethod, 'csv config binary-encoding-method can only be hex or base64');
   }
@@ -89,6 +87,16 @@ function checkNull(nullText: string, delimiter: string, quote: string): void {
   }
 }
 
+/** A reader takes the first one outside quotes for the end of the row. */
+function checkTerminator(terminator: string, quote: string, bare: string): void {
+  if (quote === '' && !/^[\r\n]*$/.test(terminator)) {
+    throw invalid('terminator', terminator, 'csv config terminator can only be line break characters when quote is empty');
+  }
+  if (/[A-Za-z0-9+.-]/.test(terminator) || [...terminator].some((char) => char === quote || bare.includes(char))) {
+    throw invalid('terminator', terminator, 'csv config terminator contains characters of numbers, quote, delimiter or null');
+  }
+}
+
 function invalid(option: keyof typeof BOUNDS, value: string, reason: string): MillraceError {
   return new MillraceError('MR_INVALID_OPTION', { option, value: JSON.stringify(value), bound: `${BOUNDS[option]} (${reason})` });
 }
@@ -97,6 +105,6 @@ const BOUNDS = {
   quote: 'one byte, or empty for backslash escapes',
   delimiter: 'one to three bytes that fields do not hold',
   null: 'text without line breaks, delimiter and quote',
-  terminator: 'line breaks where there is no quote',
+  terminator: 'line breaks, or with a quote what fields, delimiter and null do not hold',
   'binary-encoding-method': 'base64 or hex',
 };

@@ -35,7 +35,7 @@ export function definePipeline(parts: PipelineParts): PipelineDefinition {
   check(Array.isArray(stages), 'stages', stages, 'an array of operators');
   for (const [index, stage] of stages.entries()) {
     check(
-      typeof stage?.operatorName === 'string' && has(stage, 'bind'),
+      typeof stage?.operatorName === 'string' && has(stage, 'withContext'),
       `stages[${index}]`,
       stage,
       'an operator; lift(name, op) makes one from a plain RxJS operator',

@@ -1,7 +1,7 @@
 import { Observable, type OperatorFunction } from 'rxjs';
 import { MillraceError, reasonOf } from '../errors.ts';
 import { type AckedEvent, type Delivery, firstPosition, formatPosition, isAckedEvent, tableName } from '../events/index.ts';
-import type { Context, Stage } from '../flow/index.ts';
+import { type Context, Ring, type Stage } from '../flow/index.ts';
 
 /**
  * A stage bound to a run: its errors name it, the position and the table, and it is held to the rule of one delivery out for each one in, in
@@ -14,7 +14,8 @@ export function guardStage(stage: Stage, context: Context): OperatorFunction<Del
   const name = stage.operatorName;
   return (source) =>
     new Observable((subscriber) => {
-      const inHand = new Fifo();
+      // Received and not emitted; the pump's credit bounds it.
+      const inHand = new Ring<Delivery>();
       let passing: { readonly error: unknown } | null = null;
       const received = new Observable<Delivery>((inner) =>
         source.subscribe({
@@ -30,21 +31,21 @@ export function guardStage(stage: Stage, context: Context): OperatorFunction<Del
         }),
       );
       const breach = (what: string) =>
-        subscriber.error(new MillraceError('MR_STAGE_CONTRACT', { stage: name, what, ...placeOf(inHand.head) }));
+        subscriber.error(new MillraceError('MR_STAGE_CONTRACT', { stage: name, what, ...placeOf(inHand.peek()) }));
       return stage
-        .bind(context)(received)
+        .withContext(context)(received)
         .subscribe({
           next: (delivery) => {
-            const head = inHand.head;
+            const head = inHand.peek();
             if (head === undefined) return breach('emitted a delivery that it had not received');
             if (delivery.ack !== head.ack)
               return breach('emitted another delivery than the next it had received; use delivery.with(events)');
             inHand.shift();
             subscriber.next(delivery);
           },
-          error: (error: unknown) => subscriber.error(passing?.error === error ? error : named(error, name, inHand.head)),
+          error: (error: unknown) => subscriber.error(passing?.error === error ? error : named(error, name, inHand.peek())),
           complete: () =>
-            inHand.head === undefined ? subscriber.complete() : breach('ended without emitting every delivery it had received'),
+            inHand.peek() === undefined ? subscriber.complete() : breach('ended without emitting every delivery it had received'),
         });
     });
 }
@@ -69,25 +70,4 @@ const TABLES_NAMED_MAX = 5;
 function tableOf(event: AckedEvent): string | null {
   if (event.type === 'syncpoint') return null;
   return tableName(event.type === 'dml' ? event.rows.table : event.table);
-}
-
-/** Deliveries that a stage has received and not emitted; the pump's credit bounds them. */
-class Fifo {
-  #items: Delivery[] = [];
-  #first = 0;
-
-  get head(): Delivery | undefined {
-    return this.#items[this.#first];
-  }
-
-  push(delivery: Delivery): void {
-    this.#items.push(delivery);
-  }
-
-  shift(): void {
-    this.#first++;
-    if (this.#first * 2 < this.#items.length) return;
-    this.#items.splice(0, this.#first);
-    this.#first = 0;
-  }
 }

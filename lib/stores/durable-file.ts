@@ -1,4 +1,4 @@
-import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /**
@@ -29,14 +29,27 @@ export async function replaceDurably(path: string, temporary: string, pieces: re
 
 /** Makes a folder and the missing ones above it, each durable. */
 export async function makeFolderDurably(path: string): Promise<void> {
-  const firstMade = await mkdir(path, { recursive: true });
-  if (firstMade === undefined) return;
-  const top = dirname(firstMade);
-  let folder = path;
-  do {
-    folder = dirname(folder);
-    await syncFolder(folder);
-  } while (folder !== top && folder !== dirname(folder));
+  // Not by `recursive`: Node 20 tries for ever where a file system takes no folders and says ENOENT, as /proc does.
+  try {
+    if (!(await makeFolder(path))) return;
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT' || dirname(path) === path) throw error;
+    await makeFolderDurably(dirname(path));
+    await makeFolder(path);
+  }
+  await syncFolder(dirname(path));
+}
+
+/** False when it is there already. */
+async function makeFolder(path: string): Promise<boolean> {
+  try {
+    await mkdir(path);
+    return true;
+  } catch (error) {
+    const isThere = systemCode(error) === 'EEXIST' && (await stat(path)).isDirectory();
+    if (isThere) return false;
+    throw error;
+  }
 }
 
 /** Makes the names in a folder durable. */

@@ -1,5 +1,15 @@
 import { connect, filter, merge, Observable, type OperatorFunction, Subject } from 'rxjs';
-import { type BlockEvent, type Delivery, type DmlEvent, type DrainMarker, isBlockEvent } from '../../lib/events/index.ts';
+import {
+  type BlockEvent,
+  type Delivery,
+  type DispatcherId,
+  type DmlEvent,
+  type DrainMarker,
+  drainMarker,
+  isBlockEvent,
+  isDataEvent,
+  tableOf,
+} from '../../lib/events/index.ts';
 import type { Clock } from '../../lib/flow/index.ts';
 import { canalJson } from '../../lib/formats/canal-json.ts';
 import { csv } from '../../lib/formats/csv.ts';
@@ -92,9 +102,9 @@ class CloudStorage implements OpenSink {
     const items = deliveries.pipe(
       settings.outputRawChangeEvent
         ? (same) => same
-        : splitKeyUpdates({ keyless: hasOldImages(settings) ? 'keep' : 'split' }).bind(context),
-      trackProgress().bind(context),
-      drainMarkers().bind(context),
+        : splitKeyUpdates({ keyless: hasOldImages(settings) ? 'keep' : 'split' }).withContext(context),
+      trackProgress().withContext(context),
+      drainMarkers().withContext(context),
       writableEvents(),
     );
     // A block event comes when its rows are durable, so it may pass by the stages that gather rows.
@@ -109,7 +119,7 @@ class CloudStorage implements OpenSink {
         ),
       ),
     );
-    const reports = files.pipe(writeFiles(this.#target, watermarksOf(settings).low, (queue) => this.#queues.push(queue)).bind(context));
+    const reports = files.pipe(writeFiles(this.#target, watermarksOf(settings).low, (queue) => this.#queues.push(queue)).withContext(context));
     return failWith(this.#failure, reports);
   }
 
@@ -144,21 +154,33 @@ function gatherRows({ settings, encoder, context }: Target): OperatorFunction<Dm
     quota: high,
   });
   return (source) =>
-    source.pipe(shards.bind(context), watermarkBackpressure<EncodedRows>({ high, low }).bind(context), gather.bind(context));
+    source.pipe(shards.withContext(context), watermarkBackpressure<EncodedRows>({ high, low }).withContext(context), gather.withContext(context));
 }
 
-/** What is written of each delivery, event by event: rows, markers and block events. */
+/**
+ * What is written of each delivery, event by event: rows, markers and block events. Where a stage drops schema changes, a table's version changes between
+ * two blocks of rows: a marker then does what the schema change would have done, so that no version is written before the rows of an earlier one.
+ */
 function writableEvents(): OperatorFunction<Delivery, DmlEvent | DrainMarker | BlockEvent> {
   return (source) =>
-    new Observable((subscriber) =>
-      source.subscribe({
+    new Observable((subscriber) => {
+      const versions = new Map<DispatcherId, bigint>();
+      return source.subscribe({
         next: ({ events }) => {
-          for (const event of events) if (event.type === 'dml' || event.type === 'marker' || isBlockEvent(event)) subscriber.next(event);
+          for (const event of events) {
+            if (isDataEvent(event)) {
+              const { version } = tableOf(event);
+              const before = versions.get(event.dispatcher);
+              if (before !== version) versions.set(event.dispatcher, version);
+              if (event.type === 'dml' && before !== undefined && before !== version) subscriber.next(drainMarker(event.dispatcher));
+            }
+            if (event.type === 'dml' || event.type === 'marker' || isBlockEvent(event)) subscriber.next(event);
+          }
         },
         error: (error: unknown) => subscriber.error(error),
         complete: () => subscriber.complete(),
-      }),
-    );
+      });
+    });
 }
 
 /** `source`, and the error of `failure` as soon as there is one. */

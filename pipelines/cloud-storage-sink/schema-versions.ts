@@ -20,9 +20,9 @@ export const ACTION_TRUNCATE = 11;
 
 /**
  * The version whose directory takes the rows of `table`, its schema file being at the target then; null when the rows are stale and to be
- * discarded: a later version with the same columns is there, begun by a schema change, which is written only when all rows before it are durable
- * (spec storage-sink §5.5). A version that was written for its rows alone, because a stage drops schema changes, proves nothing of the kind. And a version is
- * gone on with only while no other one stands behind it: readers go through versions in order, and would take the rows behind for repeated.
+ * discarded: a later version with the same columns is there, and a later version is written only when all rows before it are durable
+ * (spec storage-sink §5.5). An earlier version is gone on with only while no other columns stand between: readers go through versions in order, and would take
+ * the rows in between for repeated ones.
  *
  * @throws MR_SCHEMA_CONFLICT
  */
@@ -35,7 +35,7 @@ export async function effectiveVersion(target: Target, table: Table): Promise<bi
   for (const stored of await storedVersions(target, file, table)) {
     checkConflict(stored, table, checksum);
     if (stored.version > table.version) {
-      if (stored.checksum === checksum && (await target.store.exists(schemaPositionPath(stored.path)))) return null;
+      if (stored.checksum === checksum) return null;
     } else if (newest === null || stored.version > newest.version) {
       newest = stored;
     }

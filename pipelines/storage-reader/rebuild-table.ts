@@ -51,7 +51,7 @@ export async function rebuildTable(from: ObjectStore | StoredTarget, name: Table
     rows = emptyRows(columns, keyNames);
     const sources = columns.map((column) => {
       const from = before.findIndex(({ ColumnName }) => ColumnName === column.ColumnName);
-      return { from, byDefault: column.ColumnDefault === undefined ? null : String(column.ColumnDefault) };
+      return { from, byDefault: from < 0 ? defaultOf(target, column) : null };
     });
     for (const row of previous.rows()) rows.add(sources.map(({ from, byDefault }) => (from < 0 ? byDefault : row[from])));
   }
@@ -65,6 +65,21 @@ export async function rebuildTable(from: ObjectStore | StoredTarget, name: Table
     get: (key) => rows.get(key),
   };
 }
+
+/** What rows older than a column have there, in the form in which the target's files hold written values: a schema file has the source's own text. */
+function defaultOf(target: StoredTarget, { ColumnType, ColumnDefault }: SchemaFileColumn): string | null {
+  if (ColumnDefault === undefined || ColumnDefault === null) return null;
+  const decoder = target.decoderOf(target.format?.protocol === 'csv' ? '.csv' : '.json');
+  return decoder.fromSourceText(REWRITTEN_TYPES.get(ColumnType) ?? 'text', String(ColumnDefault));
+}
+
+/** The source's types whose text is not written as it is, by the only `ColumnType` that stands for each. */
+const REWRITTEN_TYPES: ReadonlyMap<string, string> = new Map([
+  ['TINYINT', 'bool'],
+  ['FLOAT', 'float4'],
+  ['DOUBLE', 'float8'],
+  ['LONGBLOB', 'bytea'],
+]);
 
 function emptyRows(columns: readonly SchemaFileColumn[], keyNames: readonly string[]): RowSet {
   const names = columns.map(({ ColumnName }) => ColumnName);

@@ -42,10 +42,13 @@ export class WholeRows implements RowSet {
     this.#take(before);
   }
 
-  /** Without an old image nothing but the row itself can have been meant: it did not change. */
+  /**
+   * Without an old image nothing but the row itself can have been meant: it did not change. An old image that lacks columns lacks those that did not change
+   * (`only-output-updated-columns`).
+   */
   update(before: RowValues | null, after: RowValues): void {
     if (before === null || before.every((value) => value === undefined)) return;
-    this.add(merged(this.#take(before), after));
+    this.add(merged(this.#take(merged(after, before)), after));
   }
 
   #take(before: RowValues): RowValues | undefined {

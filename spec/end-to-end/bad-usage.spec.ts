@@ -1,13 +1,9 @@
-import { execFile } from 'node:child_process';
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { type CliResult, cli } from '../support/cli.ts';
+import { CliServer } from '../support/cli-server.ts';
 
-const BATCH = fileURLToPath(new URL('../support/cli-batch.ts', import.meta.url));
 const FROM = 'postgres://me:hunter2@127.0.0.1:1/db';
 const TO = 'file:///nowhere/at/all';
 
@@ -109,23 +105,22 @@ const CASES: readonly (readonly [args: readonly string[], ...words: string[]])[]
 
 describe('wrong usage', () => {
   let dir: string;
-  let results: readonly CliResult[];
+  let server: CliServer;
 
   beforeAll(async () => {
     dir = await mkdtemp(join(tmpdir(), 'millrace-usage-'));
-    const argv = ['--import', import.meta.resolve('tsx'), '--no-warnings', BATCH, JSON.stringify(CASES.map(([args]) => args))];
-    const { stdout } = await promisify(execFile)(process.execPath, argv, { cwd: dir, env: { ...process.env, NODE_OPTIONS: '' } });
-    results = JSON.parse(stdout) as CliResult[];
-  }, 60_000);
+    server = new CliServer({ cwd: dir });
+  });
 
   afterAll(async () => {
+    await server.close();
     await rm(dir, { recursive: true, force: true });
   });
 
-  it.each(CASES.map(([args, ...words], index) => [`millrace ${args.join(' ')}`, index, words] as const))(
+  it.each(CASES.map(([args, ...words]) => [`millrace ${args.join(' ')}`, args, words] as const))(
     '%s exits 2 and says what is wrong with which option',
-    (_, index, words) => {
-      const { code, stdout, stderr } = results[index]!;
+    async (_, args, words) => {
+      const { code, stdout, stderr } = await server.cli(args);
       expect({ code, stdout, said: words.filter((word) => stderr.includes(word)), stderr }).toEqual({ code: 2, stdout: '', said: words, stderr });
       expect(stderr).not.toMatch(/hunter2|ter2@|\n {4}at /);
       expect(stderr.trimEnd().split('\n').length).toBeLessThanOrEqual(words[0] === 'Usage: millrace' ? 30 : 2);
@@ -139,15 +134,18 @@ describe('wrong usage', () => {
 
 describe('describe of a file without a definition', () => {
   let dir: string;
+  let server: CliServer;
 
   beforeAll(async () => {
     dir = await mkdtemp(join(tmpdir(), 'millrace-describe-'));
+    server = new CliServer();
     await writeFile(join(dir, 'empty.mjs'), 'export const pipeline = { name: "looks like one", stages: [] };');
     await writeFile(join(dir, 'broken.mjs'), 'export const pipeline = {;');
     await writeFile(join(dir, 'throws.mjs'), 'throw new Error("at the top: postgres://me:hunter2@host/db");');
   });
 
   afterAll(async () => {
+    await server.close();
     await rm(dir, { recursive: true, force: true });
   });
 
@@ -157,7 +155,7 @@ describe('describe of a file without a definition', () => {
     ['throws.mjs', 'MR_MODULE_NOT_LOADED', 'at the top'],
     ['missing.ts', 'MR_MODULE_NOT_LOADED', 'missing.ts'],
   ])('%s exits 1 with %s', async (file, errorCode, words) => {
-    const { code, stdout, stderr } = await cli(['describe', join(dir, file)]);
+    const { code, stdout, stderr } = await server.cli(['describe', join(dir, file)]);
     expect({ code, stdout, stderr }).toEqual({ code: 1, stdout: '', stderr: expect.stringContaining(errorCode) });
     expect(stderr).toContain(words);
     expect(stderr).toContain(file);

@@ -60,7 +60,7 @@ describe('checkSequence', () => {
         const letters = { h: 'hello:a#1.1', a: 'a@5#1.2 a@6#1.3', r: 'res:a@6#1.3', d: 'ddl:a@7#1.4' };
         const source = deliveries('h-a-r-d-|', letters);
         const expected = '         h-a-r-d-|';
-        expectDeliveries(source.pipe(checkSequence().bind(context))).toBe(expected, letters);
+        expectDeliveries(source.pipe(checkSequence().withContext(context))).toBe(expected, letters);
       },
       { sessions },
     );
@@ -73,7 +73,7 @@ describe('checkSequence', () => {
       ({ deliveries, context, expectDeliveries }) => {
         const source = deliveries('h-x-|', { h: 'hello:a#1.1 hello:b#1.1', x: 'a@5#1.2 b@5#1.2 a@6#1.4 b@6#1.3 a@7#1.5' });
         const expected = '         h-x-|';
-        expectDeliveries(source.pipe(checkSequence().bind(context))).toBe(expected, { h: 'hello:a#1.1 hello:b#1.1', x: 'b@5#1.2 b@6#1.3' });
+        expectDeliveries(source.pipe(checkSequence().withContext(context))).toBe(expected, { h: 'hello:a#1.1 hello:b#1.1', x: 'b@5#1.2 b@6#1.3' });
       },
       { sessions },
     );
@@ -87,7 +87,7 @@ describe('checkSequence', () => {
         const letters = { h: 'hello:a#1.1', x: 'a@5#1.3', y: 'a@6#1.4', r: 'res:a@6#1.9', i: 'hello:a#2.1', z: 'a@5#2.2' };
         const source = deliveries('h-x-y-r-i-z-|', letters);
         const expected = '         h-x-x-x-i-z-|';
-        expectDeliveries(source.pipe(checkSequence().bind(context))).toBe(expected, { ...letters, x: '' });
+        expectDeliveries(source.pipe(checkSequence().withContext(context))).toBe(expected, { ...letters, x: '' });
       },
       { sessions },
     );
@@ -100,7 +100,7 @@ describe('checkSequence', () => {
       ({ deliveries, context, expectDeliveries }) => {
         const source = deliveries('h-x-y-|', { h: 'hello:a#1.1', x: 'a@5#1.3', y: 'a@5#2.2' });
         const expected = '         h-x-x-|';
-        expectDeliveries(source.pipe(checkSequence().bind(context))).toBe(expected, { h: 'hello:a#1.1', x: '' });
+        expectDeliveries(source.pipe(checkSequence().withContext(context))).toBe(expected, { h: 'hello:a#1.1', x: '' });
       },
       { sessions },
     );
@@ -113,7 +113,7 @@ describe('checkSequence', () => {
       ({ deliveries, context, expectDeliveries }) => {
         const source = deliveries('h-x-|', { h: 'hello:a#1.1', x: 'a@5#1.2 a@6#1.4 hello:a#2.1 a@5#2.2' });
         const expected = '         h-x-|';
-        expectDeliveries(source.pipe(checkSequence().bind(context))).toBe(expected, { h: 'hello:a#1.1', x: 'hello:a#2.1 a@5#2.2' });
+        expectDeliveries(source.pipe(checkSequence().withContext(context))).toBe(expected, { h: 'hello:a#1.1', x: 'hello:a#2.1 a@5#2.2' });
       },
       { sessions },
     );
@@ -127,7 +127,7 @@ describe('checkSequence', () => {
         const letters = { x: 'ready:a gone:a marker:a res@5 sync@5' };
         const source = deliveries('x|', letters);
         const expected = '         x|';
-        expectDeliveries(source.pipe(checkSequence().bind(context))).toBe(expected, letters);
+        expectDeliveries(source.pipe(checkSequence().withContext(context))).toBe(expected, letters);
       },
       { sessions },
     );
@@ -138,7 +138,7 @@ describe('checkSequence', () => {
     const out: string[] = [];
     const sessions = { epochOf: () => 0n, requestReset: () => void out.push('reset') };
     from([deliveryOf('a@5#1.2 b@5')])
-      .pipe(checkSequence().bind(createContext({ sessions })))
+      .pipe(checkSequence().withContext(createContext({ sessions })))
       .subscribe((delivery) => out.push(`delivery ${show(delivery)}`));
     expect(out).toEqual(['delivery ', 'reset', 'reset']);
   });

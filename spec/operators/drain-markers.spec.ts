@@ -51,7 +51,7 @@ describe('drainMarkers', () => {
       //                           the marker takes 4 ms
       const expected = '         a-m---(db)|';
       const answered = source.pipe(
-        drainMarkers().bind(context),
+        drainMarkers().withContext(context),
         tap(({ events: [event] }) => {
           if (event?.type === 'marker') context.clock.after(4, () => event.ack.postFlush());
         }),

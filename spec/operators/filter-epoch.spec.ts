@@ -18,7 +18,7 @@ describe('filterEpoch', () => {
         const letters = { a: 'a@5#1.2', b: 'a@5#2.2', c: 'a@5#3.2' };
         const source = deliveries('a-b-c-|', letters);
         const expected = '         a-b-c-|';
-        expectDeliveries(source.pipe(filterEpoch().bind(context))).toBe(expected, { b: letters.b });
+        expectDeliveries(source.pipe(filterEpoch().withContext(context))).toBe(expected, { b: letters.b });
       },
       { sessions: sessions({ a: 2n }) },
     );
@@ -29,7 +29,7 @@ describe('filterEpoch', () => {
       ({ deliveries, context, expectDeliveries }) => {
         const source = deliveries('x|', { x: 'a@5#2.2 b@5#2.2 res:b@5#1.2' });
         const expected = '         x|';
-        expectDeliveries(source.pipe(filterEpoch().bind(context))).toBe(expected, { x: 'a@5#2.2 res:b@5#1.2' });
+        expectDeliveries(source.pipe(filterEpoch().withContext(context))).toBe(expected, { x: 'a@5#2.2 res:b@5#1.2' });
       },
       { sessions: sessions({ a: 2n, b: 1n }) },
     );
@@ -42,7 +42,7 @@ describe('filterEpoch', () => {
         ({ deliveries, context, expectDeliveries }) => {
           const source = deliveries('x|', { x: event });
           const expected = '         x|';
-          expectDeliveries(source.pipe(filterEpoch().bind(context))).toBe(expected, {});
+          expectDeliveries(source.pipe(filterEpoch().withContext(context))).toBe(expected, {});
         },
         { sessions: sessions({ a: 2n }) },
       );
@@ -55,7 +55,7 @@ describe('filterEpoch', () => {
         const letters = { x: 'ready:a gone:a marker:a res@9' };
         const source = deliveries('x|', letters);
         const expected = '         x|';
-        expectDeliveries(source.pipe(filterEpoch().bind(context))).toBe(expected, letters);
+        expectDeliveries(source.pipe(filterEpoch().withContext(context))).toBe(expected, letters);
       },
       { sessions: sessions({ a: 2n }) },
     );

@@ -47,7 +47,7 @@ function expectFlushes(
       Object.entries(letters).map(([letter, text]) => [letter, item(text)]),
     );
     const source = cold<Item | DrainMarker>(diagram, { ...values, M: drainMarker(ALL_DISPATCHERS), D: drainMarker(dispatcherNamed('a')) });
-    const out: Observable<string> = source.pipe(flushBy(options(changes)).bind(context), map(showFlush));
+    const out: Observable<string> = source.pipe(flushBy(options(changes)).withContext(context), map(showFlush));
     expectObservable(out).toBe(expected, { M: 'marker', D: 'marker', ...flushes });
   });
 }
@@ -57,7 +57,7 @@ function run(changes: Partial<Options> = {}, context = createContext()) {
   const source = new Subject<Item | DrainMarker>();
   const log: string[] = [];
   const subscription = source
-    .pipe(flushBy(options(changes)).bind(context))
+    .pipe(flushBy(options(changes)).withContext(context))
     .subscribe({ next: (flush) => log.push(showFlush(flush)), error: (error) => log.push(`${error}`), complete: () => log.push('end') });
   const send = (...texts: string[]) => {
     for (const text of texts) source.next(item(text));
@@ -225,7 +225,7 @@ describe('flushBy', () => {
         const unsub = '      -----!';
         const subs = '       ^----!';
         const expected = '   ------';
-        expectObservable(source.pipe(flushBy(options()).bind(context)), unsub).toBe(expected);
+        expectObservable(source.pipe(flushBy(options()).withContext(context)), unsub).toBe(expected);
         expectSubscriptions(source.subscriptions).toBe(subs);
       });
     });

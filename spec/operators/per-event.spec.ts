@@ -49,7 +49,7 @@ describe('perEvent', () => {
         perEvent('count', (event, { metrics }) => {
           metrics.add('rows_in', 1, 'count');
           return event;
-        }).bind(context),
+        }).withContext(context),
       )
       .subscribe();
     expect(context.metrics.get('rows_in', 'count')).toBe(1);

@@ -16,7 +16,7 @@ describe('retryBackoff', () => {
   ])('subscribes again, and waits: %s', (_, diagram, options, expected, subs) => {
     marbles(({ cold, context, expectObservable, expectSubscriptions }) => {
       const source = cold<never>(diagram);
-      expectObservable(source.pipe(retryBackoff<never>(options).bind(context))).toBe(expected);
+      expectObservable(source.pipe(retryBackoff<never>(options).withContext(context))).toBe(expected);
       expectSubscriptions(source.subscriptions).toBe(subs);
     });
   });
@@ -28,14 +28,14 @@ describe('retryBackoff', () => {
       const source = defer(() => attempts[attempt++]!);
       //                   fails, 2 ms,  a,  fails, 2 ms, fails, 4 ms, b
       const expected = '   2ms -a- 2ms 4ms -b-|';
-      expectObservable(source.pipe(retryBackoff<string>({ base: 2, retries: 2 }).bind(context))).toBe(expected);
+      expectObservable(source.pipe(retryBackoff<string>({ base: 2, retries: 2 }).withContext(context))).toBe(expected);
     });
   });
 
   it('does not retry what is not worth it', () => {
     marbles(({ cold, context, expectObservable, expectSubscriptions }) => {
       const source = cold<never>('-#', {}, 'fatal');
-      expectObservable(source.pipe(retryBackoff<never>({ base: 2, retryable: (error) => error !== 'fatal' }).bind(context))).toBe(
+      expectObservable(source.pipe(retryBackoff<never>({ base: 2, retryable: (error) => error !== 'fatal' }).withContext(context))).toBe(
         '-#',
         {},
         'fatal',
@@ -48,7 +48,7 @@ describe('retryBackoff', () => {
     marbles(({ cold, context, expectObservable }) => {
       const parts = [0.5, 0.25];
       const options: RetryOptions = { base: 4, retries: 2, jitter: 'full', random: () => parts.shift()! };
-      expectObservable(cold<never>('#').pipe(retryBackoff<never>(options).bind(context))).toBe('2ms 2ms #');
+      expectObservable(cold<never>('#').pipe(retryBackoff<never>(options).withContext(context))).toBe('2ms 2ms #');
     });
   });
 
@@ -57,7 +57,7 @@ describe('retryBackoff', () => {
       const options: RetryOptions = { base: 4, factor: 1, retries: 50, jitter: 'full', random: seededRandom(7) };
       let failedAt = -1;
       cold<never>('#')
-        .pipe(retryBackoff<never>(options).bind(context))
+        .pipe(retryBackoff<never>(options).withContext(context))
         .subscribe({ error: () => (failedAt = context.clock.now()) });
       context.clock.after(201, () => expect(failedAt).toBeGreaterThan(0));
       expectObservable(of(0)).toBe('(a|)', { a: 0 });
@@ -68,21 +68,21 @@ describe('retryBackoff', () => {
     marbles(({ cold, context, expectObservable, expectSubscriptions }) => {
       const source = cold<never>('#');
       const unsub = '             -!';
-      expectObservable(source.pipe(retryBackoff<never>({ base: 2 }).bind(context)), unsub).toBe('--');
+      expectObservable(source.pipe(retryBackoff<never>({ base: 2 }).withContext(context)), unsub).toBe('--');
       expectSubscriptions(source.subscriptions).toBe('(^!)');
     });
   });
 
   it('passes what is emitted, failure after failure', () => {
     marbles(({ cold, context, expectObservable }) => {
-      expectObservable(cold('ab#').pipe(retryBackoff<string>({ base: 1 }).bind(context)), '------!').toBe('ab-ab-');
+      expectObservable(cold('ab#').pipe(retryBackoff<string>({ base: 1 }).withContext(context)), '------!').toBe('ab-ab-');
     });
   });
 
   it('builds no stack over many failures', () => {
     marbles(({ context, expectObservable }) => {
       const source = throwError(() => 'broken');
-      expectObservable(source.pipe(retryBackoff<never>({ base: 1, factor: 1, retries: 5000 }).bind(context))).toBe(
+      expectObservable(source.pipe(retryBackoff<never>({ base: 1, factor: 1, retries: 5000 }).withContext(context))).toBe(
         '5000ms #',
         {},
         'broken',

@@ -43,7 +43,7 @@ describe('shardBy', () => {
     const seen: boolean[] = [];
     const chain = () => operator<Item, Item>('spy', {}, (bound) => tap(() => seen.push(bound === context)));
     of(item('1a'))
-      .pipe(shardBy({ shards: 2, key }, chain).bind(context))
+      .pipe(shardBy({ shards: 2, key }, chain).withContext(context))
       .subscribe();
     expect(seen).toEqual([true]);
   });

@@ -13,7 +13,7 @@ describe('trackProgress', () => {
     const checkpoints: bigint[] = [];
     from([deliveryOf('res@9'), deliveryOf('a@10 b@12 res@20')])
       .pipe(
-        trackProgress().bind(context),
+        trackProgress().withContext(context),
         // A sink that is durable at once.
         tap((delivery) => {
           for (const event of delivery.events.filter(isAckedEvent)) {
@@ -31,7 +31,7 @@ describe('trackProgress', () => {
     from([deliveryOf('a@5 res@5')])
       .pipe(
         perEvent('dropAll', () => null),
-        trackProgress().bind(context),
+        trackProgress().withContext(context),
       )
       .subscribe();
     expect(context.progress.checkpointTs).toBe(5n);

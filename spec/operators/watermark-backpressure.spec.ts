@@ -17,7 +17,7 @@ function run(high: number, low: number) {
   const log: string[] = [];
   const items = new Map<string, Item>();
   const subscription = source
-    .pipe(watermarkBackpressure<Item>({ high, low }).bind({ gauge, ...rest }))
+    .pipe(watermarkBackpressure<Item>({ high, low }).withContext({ gauge, ...rest }))
     .subscribe((item) => log.push(item.type === 'marker' ? 'marker' : (item as Item).name));
   const send = (name: string, bytes: number, onEnqueued = () => {}) => {
     const ack = new TwoStageAck();
@@ -65,7 +65,7 @@ describe('watermarkBackpressure', () => {
       const expected = '   a--------(bc)';
       for (const at of [7, 9]) context.clock.after(at, () => context.gauge.release(50));
       expectObservable(acks).toBe(expected);
-      source.pipe(watermarkBackpressure<Item>({ high: 100, low: 50 }).bind(context)).subscribe();
+      source.pipe(watermarkBackpressure<Item>({ high: 100, low: 50 }).withContext(context)).subscribe();
     });
   });
 
@@ -115,7 +115,7 @@ describe('watermarkBackpressure', () => {
     const context = createContext();
     const source = new Subject<Item>();
     const acked: string[] = [];
-    source.pipe(watermarkBackpressure<Item>({ high: 100, low: 50 }).bind(context)).subscribe((item) => {
+    source.pipe(watermarkBackpressure<Item>({ high: 100, low: 50 }).withContext(context)).subscribe((item) => {
       context.gauge.release((item as Item).bytes);
       item.ack.postFlush();
     });

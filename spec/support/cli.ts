@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
-const CLI = fileURLToPath(new URL('../../bin/millrace.ts', import.meta.url));
+export const CLI = fileURLToPath(new URL('../../bin/millrace.ts', import.meta.url));
 
 export interface CliResult {
   /** Null when it was killed. */

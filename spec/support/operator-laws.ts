@@ -23,7 +23,7 @@ export function operatorLaws<In, Out>({ make, items, show }: LawOptions<In, Out>
     ])('passes on the end of its source: %s', (_, diagram, expected, subs) => {
       marbles(({ cold, context, expectObservable, expectSubscriptions }) => {
         const source = cold<never>(diagram);
-        expectObservable(source.pipe(make().bind(context))).toBe(expected);
+        expectObservable(source.pipe(make().withContext(context))).toBe(expected);
         expectSubscriptions(source.subscriptions).toBe(subs);
       });
     });
@@ -32,7 +32,7 @@ export function operatorLaws<In, Out>({ make, items, show }: LawOptions<In, Out>
       marbles(({ cold, context, expectSubscriptions }) => {
         const source = cold('-a-a-a-', { a: first() });
         const subs = '       ^--!';
-        const subscription = source.pipe(make().bind(context)).subscribe();
+        const subscription = source.pipe(make().withContext(context)).subscribe();
         context.clock.after(3, () => subscription.unsubscribe());
         expectSubscriptions(source.subscriptions).toBe(subs);
       });
@@ -50,7 +50,7 @@ export function operatorLaws<In, Out>({ make, items, show }: LawOptions<In, Out>
         }
         subscriber.complete();
       });
-      endless.pipe(make().bind(createContext()), take(1)).subscribe();
+      endless.pipe(make().withContext(createContext()), take(1)).subscribe();
       expect(emitted).toBeLessThan(1000);
     });
 
@@ -58,7 +58,7 @@ export function operatorLaws<In, Out>({ make, items, show }: LawOptions<In, Out>
       const operator = make();
       const source = defer(() => from(items()));
       const runs: unknown[][] = [[], []];
-      for (const run of runs) source.pipe(operator.bind(createContext()), map(show)).subscribe((value) => run.push(value));
+      for (const run of runs) source.pipe(operator.withContext(createContext()), map(show)).subscribe((value) => run.push(value));
       expect(runs[0]).not.toEqual([]);
       expect(runs[1]).toEqual(runs[0]);
     });

@@ -1,8 +1,10 @@
 import { mkdir, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { type CliResult, cli, verdictsOf } from './cli.ts';
+import { type CliResult, verdictsOf } from './cli.ts';
 import type { TestPostgres } from './postgres.ts';
+
+export type RunCli = (args: readonly string[]) => Promise<CliResult>;
 
 /** A database with two small tables, and the command lines of a capture of it: slot, publication, state and target are its own. */
 export class Pipeline {
@@ -12,8 +14,10 @@ export class Pipeline {
   readonly target: string;
   readonly state: string;
   readonly out: string;
+  readonly #cli: RunCli;
 
-  private constructor(server: TestPostgres, name: string, url: string, folder: string) {
+  private constructor(server: TestPostgres, name: string, url: string, folder: string, cli: RunCli) {
+    this.#cli = cli;
     this.server = server;
     this.name = name;
     this.url = url;
@@ -22,19 +26,19 @@ export class Pipeline {
     this.state = join(folder, 'state');
   }
 
-  static async create(server: TestPostgres, name: string, dir: string): Promise<Pipeline> {
+  static async create(server: TestPostgres, name: string, dir: string, cli: RunCli): Promise<Pipeline> {
     const url = await server.createDatabase(name);
     const folder = join(dir, name);
     await mkdir(folder, { recursive: true });
-    const pipeline = new Pipeline(server, name, url, folder);
+    const pipeline = new Pipeline(server, name, url, folder, cli);
     await pipeline.sql(`CREATE TABLE users (id int PRIMARY KEY, email text); INSERT INTO users SELECT i, 'u' || i FROM generate_series(1, 50) i;
       CREATE TABLE events (at int, what text); ALTER TABLE events REPLICA IDENTITY FULL; INSERT INTO events VALUES (1, 'a'), (1, 'a')`);
     return pipeline;
   }
 
   /** One that was captured before, and whose database has changed since. */
-  static async captured(server: TestPostgres, name: string, dir: string): Promise<Pipeline> {
-    const pipeline = await Pipeline.create(server, name, dir);
+  static async captured(server: TestPostgres, name: string, dir: string, cli: RunCli): Promise<Pipeline> {
+    const pipeline = await Pipeline.create(server, name, dir, cli);
     await pipeline.succeeds(pipeline.catchUp());
     await pipeline.sql(`INSERT INTO users VALUES (100, 'since then')`);
     return pipeline;
@@ -62,15 +66,15 @@ export class Pipeline {
     return this.capture(parts, '--until-caught-up', ...extra);
   }
 
-  async succeeds(args: string[], env: NodeJS.ProcessEnv = {}): Promise<CliResult> {
-    const result = await cli(args, env);
+  async succeeds(args: string[]): Promise<CliResult> {
+    const result = await this.#cli(args);
     if (result.code !== 0) throw new Error(`millrace ${args.join(' ')} exited ${result.code}: ${result.stderr}${result.stdout}`);
     return result;
   }
 
   /** What `verify` says of each table. */
-  async verdicts(target = this.target, env: NodeJS.ProcessEnv = {}): Promise<Record<string, string>> {
-    const { stdout, stderr } = await cli(['verify', '--from', this.url, '--to', target], env);
+  async verdicts(target = this.target): Promise<Record<string, string>> {
+    const { stdout, stderr } = await this.#cli(['verify', '--from', this.url, '--to', target]);
     return stdout === '' ? { stderr } : verdictsOf(stdout);
   }
 

@@ -1,7 +1,15 @@
 import { MillraceError } from '../../errors.ts';
-import { ddlEvent, type DispatcherId, dispatcherOfTable, type Table, type TruncateEvent, tableName, truncateEvent } from '../../events/index.ts';
-import type { RelationMessage } from '../../formats/pgoutput/index.ts';
+import {
+  type DispatcherId,
+  ddlEvent,
+  dispatcherOfTable,
+  type Table,
+  type TruncateEvent,
+  tableName,
+  truncateEvent,
+} from '../../events/index.ts';
 import type { Logger } from '../../flow/index.ts';
+import type { RelationMessage } from '../../formats/pgoutput/index.ts';
 import type { CatalogTable } from './catalog.ts';
 import { compareCatalog, knownMissing } from './rewrite-watch.ts';
 import {
@@ -102,7 +110,11 @@ export class CapturedTables implements SchemaResolver {
     await this.#options.save();
     const { query, action } = current === null ? { query: '', action: ACTION_FIRST } : describeChange(current, next);
     const { commitTs, ordinal, commitTimeUs } = at;
-    return { table, dropBefore: state.dropBefore, event: ddlEvent({ position: { commitTs, ordinal }, commitTimeUs, table, query, action }) };
+    return {
+      table,
+      dropBefore: state.dropBefore,
+      event: ddlEvent({ position: { commitTs, ordinal }, commitTimeUs, table, query, action }),
+    };
   }
 
   async truncate(relationId: number, at: ChangePosition): Promise<TruncateEvent | null> {

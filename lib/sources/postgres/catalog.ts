@@ -135,7 +135,8 @@ export function oidsIn(oids: readonly number[]): string {
 
 /** The names of those that could be captured: a light query, for the timer. */
 export async function readCapturable(query: Query): Promise<{ oid: number; schema: string; name: string }[]> {
-  const rows = await query(`SELECT c.oid, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE ${CAPTURABLE}
+  const rows =
+    await query(`SELECT c.oid, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE ${CAPTURABLE}
     ORDER BY c.oid`);
   return rows.map((row) => ({ oid: Number(textOf(row, 'oid')), schema: textOf(row, 'nspname'), name: textOf(row, 'relname') }));
 }
@@ -203,7 +204,8 @@ export interface PublicationFacts {
 
 /** Null when there is no such publication. */
 export async function readPublication(query: Query, publication: string): Promise<PublicationFacts | null> {
-  const [row] = await query(`SELECT json_build_object('oid', p.oid::int8, 'comment', obj_description(p.oid, 'pg_publication'), 'isForAllTables', puballtables,
+  const [row] =
+    await query(`SELECT json_build_object('oid', p.oid::int8, 'comment', obj_description(p.oid, 'pg_publication'), 'isForAllTables', puballtables,
     'viaRoot', pubviaroot, 'inserts', pubinsert, 'updates', pubupdate, 'deletes', pubdelete, 'truncates', pubtruncate)::text AS publication
     FROM pg_publication p WHERE pubname = ${quoteLiteral(publication)}`);
   return row === undefined ? null : (JSON.parse(textOf(row, 'publication')) as PublicationFacts);
@@ -227,7 +229,8 @@ export async function readPublishedTables(query: Query, publication: string, ver
   const listed = versionNumber >= 150000 ? 'a.attname = ANY (t.attnames)' : 'true';
   const replicated = versionNumber >= 180000 ? 'true' : "a.attgenerated = ''";
   const filter = versionNumber >= 150000 ? 't.rowfilter' : 'NULL';
-  const rows = await query(`SELECT json_build_object('oid', c.oid::int8, 'schema', t.schemaname, 'name', t.tablename, 'entry', r.oid::int8, 'rowFilter', ${filter},
+  const rows =
+    await query(`SELECT json_build_object('oid', c.oid::int8, 'schema', t.schemaname, 'name', t.tablename, 'entry', r.oid::int8, 'rowFilter', ${filter},
     'columns', coalesce((SELECT json_agg(a.attname ORDER BY a.attnum) FROM pg_attribute a
       WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND ${listed} AND ${replicated}), '[]'))::text AS published
     FROM pg_publication_tables t JOIN pg_namespace n ON n.nspname = t.schemaname JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename
@@ -277,6 +280,8 @@ export async function readSlot(query: Query, slot: string, versionNumber: number
 
 /** The pids of the transactions that have written and are still open: what a new slot waits for (P5). */
 export async function readOpenWriters(query: Query): Promise<number[]> {
-  const rows = await query('SELECT pid FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() ORDER BY xact_start');
+  const rows = await query(
+    'SELECT pid FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() ORDER BY xact_start',
+  );
   return rows.map((row) => Number(textOf(row, 'pid')));
 }

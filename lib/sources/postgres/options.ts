@@ -1,6 +1,6 @@
 import type pg from 'pg';
-import { tableMatcher } from '../../events/index.ts';
 import { MillraceError } from '../../errors.ts';
+import { tableMatcher } from '../../events/index.ts';
 import type { PlainOptions } from '../../flow/index.ts';
 import { redactUrl } from '../../redact.ts';
 import { parseBytes, parseDurationMs } from '../../units.ts';
@@ -67,7 +67,8 @@ export function postgresSettings(options: PostgresOptions): PostgresSettings {
     throw invalid('snapshotConnections', snapshotConnections, 'an integer from 1 to 64');
   }
   const chosen = tableMatcher(options.tables ?? ['*.*']);
-  const again = options.resnapshot === undefined || options.resnapshot.length === 0 ? () => false : tableMatcher(options.resnapshot, 'resnapshot');
+  const again =
+    options.resnapshot === undefined || options.resnapshot.length === 0 ? () => false : tableMatcher(options.resnapshot, 'resnapshot');
   return {
     ...server,
     slot,
@@ -93,7 +94,11 @@ export function connectionOf(url: string, option = 'url'): ServerAddress {
   try {
     parsed = new URL(url);
   } catch {
-    throw invalid(option, redactUrl(String(url)), `a URL such as ${form} (characters such as @ / # in the password are written as %40 %2F %23)`);
+    throw invalid(
+      option,
+      redactUrl(String(url)),
+      `a URL such as ${form} (characters such as @ / # in the password are written as %40 %2F %23)`,
+    );
   }
   if (parsed.protocol !== 'postgres:' && parsed.protocol !== 'postgresql:') throw invalid(option, redactUrl(url), `a URL such as ${form}`);
   const user = decodeName(parsed.username);

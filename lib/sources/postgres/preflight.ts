@@ -1,6 +1,6 @@
 import { MillraceError } from '../../errors.ts';
-import type { JsonValue } from '../../formats/json.ts';
 import type { Clock, Logger } from '../../flow/index.ts';
+import type { JsonValue } from '../../formats/json.ts';
 import {
   identifySystem,
   oidsIn,
@@ -16,7 +16,16 @@ import {
 } from './catalog.ts';
 import type { Query } from './connection.ts';
 import type { PostgresSettings } from './options.ts';
-import { addTables, checkIdentities, createPublication, identityProblems, isOwned, publicationGap, qualified, removeTables } from './publication.ts';
+import {
+  addTables,
+  checkIdentities,
+  createPublication,
+  identityProblems,
+  isOwned,
+  publicationGap,
+  qualified,
+  removeTables,
+} from './publication.ts';
 import { checkSlotFacts, checkSlotKind, createSlot, dropSlot, findIntendedSlot, type SlotContext } from './slot.ts';
 import { abandon } from './snapshot.ts';
 import { needsSnapshot, newTableState, type PostgresState, type TableState } from './state.ts';
@@ -161,7 +170,8 @@ async function checkTables(
   return taken.filter(({ oid }) => {
     const table = catalogs.find((catalog) => catalog.oid === oid);
     const problem = table === undefined || columns.has(oid) ? null : identityProblems(table, null, server.versionNumber);
-    if (problem !== null) logger.warn({ table: qualified(table!), problem }, 'a new table has no usable replica identity; it is not captured');
+    if (problem !== null)
+      logger.warn({ table: qualified(table!), problem }, 'a new table has no usable replica identity; it is not captured');
     return problem === null;
   });
 }
@@ -259,4 +269,3 @@ export function takeAgain(table: TableState, checkpointTs: bigint | null): void 
   table.wantsSnapshot = true;
   table.snapshotVersion = null;
 }
-

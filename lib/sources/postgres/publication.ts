@@ -54,7 +54,8 @@ function rollback(query: Query) {
  * @param published the columns that are published of each; null for all but the generated ones.
  */
 export function identityProblems(table: CatalogTable, published: readonly string[] | null, versionNumber: number): string | null {
-  const isPublished = ({ name, generated }: { name: string; generated: string }) => (published === null ? generated === '' : published.includes(name));
+  const isPublished = ({ name, generated }: { name: string; generated: string }) =>
+    published === null ? generated === '' : published.includes(name);
   const live = table.columns.filter(({ isDropped }) => !isDropped);
   const identity = table.replicaIdentity === 'f' ? live : live.filter(({ attnum }) => table.identityKey.includes(attnum));
   if (identity.length === 0) return table.replicaIdentity === 'd' ? 'no primary key' : 'its replica identity names no usable index';
@@ -64,12 +65,18 @@ export function identityProblems(table: CatalogTable, published: readonly string
     const names = missing.map(({ name }) => name).join(', ');
     return `the replica identity has unpublished ${missing.some(({ generated }) => generated !== '') ? 'generated ' : ''}columns ${names}`;
   }
-  const bare = table.partitions.filter(({ isLeaf, replicaIdentity, hasIdentityIndex }) => isLeaf && replicaIdentity !== 'f' && !hasIdentityIndex);
+  const bare = table.partitions.filter(
+    ({ isLeaf, replicaIdentity, hasIdentityIndex }) => isLeaf && replicaIdentity !== 'f' && !hasIdentityIndex,
+  );
   return bare.length === 0 ? null : `partition ${bare.map(({ name }) => name).join(', ')} has none`;
 }
 
 /** @throws MR_NO_REPLICA_IDENTITY, naming every table and what would help it. */
-export function checkIdentities(tables: readonly CatalogTable[], columnsOf: (oid: number) => readonly string[] | null, versionNumber: number): void {
+export function checkIdentities(
+  tables: readonly CatalogTable[],
+  columnsOf: (oid: number) => readonly string[] | null,
+  versionNumber: number,
+): void {
   const bad = tables.flatMap((table) => {
     const published = columnsOf(table.oid);
     const problem = identityProblems(table, published, versionNumber);
@@ -81,7 +88,9 @@ export function checkIdentities(tables: readonly CatalogTable[], columnsOf: (oid
   const keyed = bad.filter(({ canBeFull }) => !canBeFull);
   const advice = [
     full.length === 0 ? '' : `Give ${names(full)} a primary key, or run ALTER TABLE … REPLICA IDENTITY FULL`,
-    keyed.length === 0 ? '' : `Give ${names(keyed)} a primary key (or REPLICA IDENTITY USING INDEX) of published columns; FULL would not help`,
+    keyed.length === 0
+      ? ''
+      : `Give ${names(keyed)} a primary key (or REPLICA IDENTITY USING INDEX) of published columns; FULL would not help`,
     'or leave them out of the tables option',
   ];
   throw new MillraceError('MR_NO_REPLICA_IDENTITY', {

@@ -46,7 +46,8 @@ function columnMoveOf(before: CatalogTable, now: CatalogTable): string | null {
     if (column.isDropped) continue;
     const renamed = live.find(({ attnum, name }) => attnum === column.attnum && name !== column.name);
     if (renamed !== undefined) return `column ${column.name} was renamed to ${renamed.name}`;
-    if (live.some(({ attnum, name }) => attnum !== column.attnum && name === column.name)) return `column ${column.name} was dropped and added again`;
+    if (live.some(({ attnum, name }) => attnum !== column.attnum && name === column.name))
+      return `column ${column.name} was dropped and added again`;
   }
   return null;
 }
@@ -92,7 +93,10 @@ function changedPartitions(before: CatalogTable, now: CatalogTable): CatalogLeaf
   return now.partitions.filter(({ oid, isLeaf, fileNode }) => isLeaf && nodes.has(oid) && nodes.get(oid) !== fileNode);
 }
 
-/** A truncated relation has no row estimate until statistics are gathered; one that VACUUM FULL rewrote has one at once. */
+/**
+ * A truncated relation has no row estimate until statistics are gathered; one that VACUUM FULL rewrote has one at once. Where they were gathered since, both
+ * look the same, and it counts as truncated: to stop a table in vain is better than rows that are not there.
+ */
 function emptiedPartitions(before: CatalogTable, now: CatalogTable): CatalogLeaf[] {
   return changedPartitions(before, now).filter(({ rowsEstimated }) => rowsEstimated < 0 || now.analyzedAt > before.readAt);
 }

@@ -146,7 +146,8 @@ export function describeChange(previous: TableVersion, next: TableVersion): { qu
   };
   const byAttnum = new Map(previous.columns.map((column) => [column.attnum, column]));
   for (const column of previous.columns) {
-    if (!next.columns.some(({ attnum }) => attnum === column.attnum)) change(ACTION_DROP_COLUMN, `DROP COLUMN ${quoteIdentifier(column.name)}`);
+    if (!next.columns.some(({ attnum }) => attnum === column.attnum))
+      change(ACTION_DROP_COLUMN, `DROP COLUMN ${quoteIdentifier(column.name)}`);
   }
   for (const column of next.columns) {
     const before = byAttnum.get(column.attnum);
@@ -173,7 +174,10 @@ export function truncateQuery({ schema, name }: { readonly schema: string; reado
 export function nextVersion(commitTs: bigint, current: bigint | null): bigint {
   const version = current === null || current < commitTs ? commitTs : current + 1n;
   if (version - commitTs >= VERSIONS_PER_TRANSACTION_MAX) {
-    throw new MillraceError('MR_COUNTER_OVERFLOW', { counter: 'the versions of a table in one transaction', bound: VERSIONS_PER_TRANSACTION_MAX });
+    throw new MillraceError('MR_COUNTER_OVERFLOW', {
+      counter: 'the versions of a table in one transaction',
+      bound: VERSIONS_PER_TRANSACTION_MAX,
+    });
   }
   return version;
 }

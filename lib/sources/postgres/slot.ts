@@ -1,6 +1,6 @@
 import { MillraceError } from '../../errors.ts';
-import { formatLsn, parseLsn } from '../../formats/pgoutput/index.ts';
 import type { Clock, Logger } from '../../flow/index.ts';
+import { formatLsn, parseLsn } from '../../formats/pgoutput/index.ts';
 import { readOpenWriters, readSlot, type SlotFacts } from './catalog.ts';
 import { type Query, textOf } from './connection.ts';
 import { quoteIdentifier } from './session-settings.ts';
@@ -54,7 +54,8 @@ function tellWhoHoldsItUp({ clock, logger, query }: SlotContext, slot: string): 
     cancel = clock.after(delayMs, () => {
       waitedMs += delayMs;
       readOpenWriters(query).then(
-        (pids) => logger.warn({ slot, pids, waitedMs }, 'creating a replication slot waits for open transactions of these server processes'),
+        (pids) =>
+          logger.warn({ slot, pids, waitedMs }, 'creating a replication slot waits for open transactions of these server processes'),
         () => {},
       );
       again(delayMs * 2);
@@ -74,7 +75,10 @@ export async function findIntendedSlot(context: SlotContext, slot: string, signa
     if (facts === null || facts.activePid === null || signal.aborted) return facts;
     const pids = await readOpenWriters(context.query);
     if (tries % 100 === 20) {
-      context.logger.warn({ slot, pid: facts.activePid, pids }, 'an earlier start still creates the replication slot; it waits for these server processes');
+      context.logger.warn(
+        { slot, pid: facts.activePid, pids },
+        'an earlier start still creates the replication slot; it waits for these server processes',
+      );
     }
     await context.clock.sleep(POLL_MS, signal);
   }
@@ -101,7 +105,8 @@ export function checkSlotFacts(slot: string, facts: SlotFacts, database: string,
 
 /** @throws MR_SLOT_FOREIGN. */
 export function checkSlotKind(slot: string, { plugin, database: slotDatabase }: SlotFacts, database: string): void {
-  if (plugin !== 'pgoutput') throw new MillraceError('MR_SLOT_FOREIGN', { slot, what: 'kind', is: plugin ?? 'physical', wanted: 'pgoutput' });
+  if (plugin !== 'pgoutput')
+    throw new MillraceError('MR_SLOT_FOREIGN', { slot, what: 'kind', is: plugin ?? 'physical', wanted: 'pgoutput' });
   if (slotDatabase !== database) {
     throw new MillraceError('MR_SLOT_FOREIGN', { slot, what: 'database', is: slotDatabase ?? 'none', wanted: database });
   }

@@ -1,7 +1,7 @@
 import { isMillraceError, MillraceError } from '../../errors.ts';
 import { ByteWriter, OP_INSERT, type RowBlock, RowBlockBuilder, type Table } from '../../events/index.ts';
-import { CopyTextReader } from '../../formats/copy-text.ts';
 import type { Clock, Logger } from '../../flow/index.ts';
+import { CopyTextReader } from '../../formats/copy-text.ts';
 import { type CatalogTable, oidsIn, type PublishedTable, readTables } from './catalog.ts';
 import { type ConnectOptions, connectSession, type Query, textOf } from './connection.ts';
 import { qualified } from './publication.ts';
@@ -105,7 +105,13 @@ export class SnapshotReader {
   }
 
   /** The rows, as insert images over bytes of their own, about 1 MiB a block. `table` may be another version than the catalog's, of the same columns. */
-  async *rows(catalog: CatalogTable, published: PublishedTable, table: Table, commitTs: bigint, commitTimeUs: bigint): AsyncGenerator<RowBlock> {
+  async *rows(
+    catalog: CatalogTable,
+    published: PublishedTable,
+    table: Table,
+    commitTs: bigint,
+    commitTimeUs: bigint,
+  ): AsyncGenerator<RowBlock> {
     const text = new CopyTextReader(table.columns.length);
     const writer = new ByteWriter(BLOCK_BYTES + BLOCK_BYTES / 4);
     const builder = new RowBlockBuilder(4096);
@@ -145,8 +151,20 @@ export function copySql(table: CatalogTable, { columns, rowFilter }: Pick<Publis
 
 /** What must not differ between the snapshot and the moment of the copy. */
 function definitionOf(table: CatalogTable): string {
-  const columns = table.columns.map(({ attnum, name, isDropped, typeOid, typeModifier }) => [attnum, name, isDropped, typeOid, typeModifier]);
-  return JSON.stringify([table.schema, table.name, table.snapshotFileNode, columns, table.partitions.map(({ oid, snapshotFileNode }) => [oid, snapshotFileNode])]);
+  const columns = table.columns.map(({ attnum, name, isDropped, typeOid, typeModifier }) => [
+    attnum,
+    name,
+    isDropped,
+    typeOid,
+    typeModifier,
+  ]);
+  return JSON.stringify([
+    table.schema,
+    table.name,
+    table.snapshotFileNode,
+    columns,
+    table.partitions.map(({ oid, snapshotFileNode }) => [oid, snapshotFileNode]),
+  ]);
 }
 
 function permission(error: unknown, user: string, table: CatalogTable): unknown {

@@ -105,7 +105,11 @@ interface BegunTable {
 }
 
 /** Puts the versions of this snapshot in force and stores that. Tables that are gone, or not published any more, are left. */
-async function begin({ captured, published, save }: SnapshotRun, snapshot: DatabaseSnapshot, oids: readonly number[]): Promise<BegunTable[]> {
+async function begin(
+  { captured, published, save }: SnapshotRun,
+  snapshot: DatabaseSnapshot,
+  oids: readonly number[],
+): Promise<BegunTable[]> {
   const version = snapshot.consistentPoint - 1n;
   const catalogs = new Map((await snapshot.readers[0]!.tables(oids)).map((table) => [table.oid, table]));
   const publishedByOid = new Map((await published()).map((table) => [table.oid, table]));
@@ -148,14 +152,18 @@ async function* copyTables(
     const statement = state.hasPast ? { query: truncateQuery(state), action: ACTION_TRUNCATE } : { query: '', action: ACTION_FIRST };
     const event = { position: { commitTs, ordinal: 0 }, commitTimeUs: timeUs, table, ...statement };
     yield new Delivery([ddlEvent({ ...event, startsEmpty: true, abandons: [...state.abandoned] })]);
-    for await (const rows of reader.rows(catalog, published, table, commitTs, timeUs)) yield new Delivery([dmlEvent(rows)], rows.retainedBytes);
+    for await (const rows of reader.rows(catalog, published, table, commitTs, timeUs))
+      yield new Delivery([dmlEvent(rows)], rows.retainedBytes);
     done.add(state.oid);
   }
 }
 
 /** What comes first from any of them; each is asked for one ahead. */
 async function* merge<T>(sources: readonly AsyncGenerator<T, void, undefined>[]): AsyncGenerator<T, void, undefined> {
-  const pending = new Map<AsyncGenerator<T, void, undefined>, Promise<{ source: AsyncGenerator<T, void, undefined>; result: IteratorResult<T, void> }>>();
+  const pending = new Map<
+    AsyncGenerator<T, void, undefined>,
+    Promise<{ source: AsyncGenerator<T, void, undefined>; result: IteratorResult<T, void> }>
+  >();
   const pull = (source: AsyncGenerator<T, void, undefined>) => {
     const next = source.next().then((result) => ({ source, result }));
     // It may fail while nobody waits for it; whoever waits next hears of it.
@@ -181,4 +189,3 @@ function namesOf(captured: CapturedTables, oids: readonly number[]): string {
 const ROUNDS_MAX = 20;
 const RETRY_BASE_MS = 500;
 const RETRY_CAP_MS = 10_000;
-

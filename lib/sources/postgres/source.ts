@@ -117,7 +117,10 @@ class PostgresRun implements OpenSource {
     const { state } = this.#prepared;
     const lsn = await readWalPosition(this.#control.query);
     this.headTs = lsn - 1n;
-    const catalogs = await readTables(this.#control.query, oidsIn(state.tables.filter(({ status }) => status !== 'left').map(({ oid }) => oid)));
+    const catalogs = await readTables(
+      this.#control.query,
+      oidsIn(state.tables.filter(({ status }) => status !== 'left').map(({ oid }) => oid)),
+    );
     const present = new Set(catalogs.map(({ oid }) => oid));
     for (const table of state.tables) {
       // Dropped before its snapshot was complete: nothing can be copied any more.
@@ -190,10 +193,14 @@ class PostgresRun implements OpenSource {
     const isFirst = this.#checkpointTs === null;
     yield* this.#snapshot(due.map(({ oid }) => oid));
     if (this.#isStopped) return;
-    if (isFirst && due.length > 0) {
+    if (isFirst) {
       // Below the earliest of the snapshots everything is there of every table; a later one's rows stand beyond that until the stream comes by.
-      const first = state.tables.reduce((low, { dropBefore }) => (dropBefore > 0n && (low === 0n || dropBefore < low) ? dropBefore : low), 0n);
-      if (first > 0n) yield this.#observed(new Delivery([resolvedEvent(first - 1n)]));
+      // Without a snapshot nothing older than the slot is due.
+      const first = state.tables.reduce(
+        (low, { dropBefore }) => (dropBefore > 0n && (low === 0n || dropBefore < low) ? dropBefore : low),
+        0n,
+      );
+      yield this.#observed(new Delivery([resolvedEvent((first > 0n ? first : state.consistentPoint!) - 1n)]));
     }
     yield* this.#streamed();
   }

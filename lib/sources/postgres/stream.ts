@@ -140,7 +140,7 @@ class ReplicationStream implements PostgresStream {
   }
 
   async #open(): Promise<WireConnection> {
-    const { connect, onConnected, clock, logger, slot } = this.#options;
+    const { connect, onConnected, logger, slot } = this.#options;
     const connection = await connect();
     this.#connection = connection;
     if (this.#isClosed) {
@@ -154,7 +154,8 @@ class ReplicationStream implements PostgresStream {
     logger.info({ slot, after: formatLsn(fromTs) }, 'streaming');
     this.#isStreaming = true;
     this.#slotActiveSinceMs = null;
-    this.#statusSentMs = clock.now();
+    // Asks where the server stands: an idle one says it by itself only when its own timeout nears.
+    this.#report(true);
     this.#scheduleStatus(this.#statusIntervalMs);
     return connection;
   }

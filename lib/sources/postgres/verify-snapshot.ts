@@ -37,7 +37,15 @@ export async function openSnapshot(url: string, options: SourceSnapshotOptions =
   const control = new ControlConnection(connect);
   try {
     const { versionNumber } = await readServer(control.query);
-    const common = { connect, query: control.query, slot: 'millrace_verify', versionNumber, clock, logger, signal: new AbortController().signal };
+    const common = {
+      connect,
+      query: control.query,
+      slot: 'millrace_verify',
+      versionNumber,
+      clock,
+      logger,
+      signal: new AbortController().signal,
+    };
     const snapshot = await openSnapshotAt(common, 1);
     const reader = snapshot.readers[0]!;
     try {

@@ -100,7 +100,8 @@ export class Watch {
     if (lacking.length === 0 || (!isOurs && settings.tables === null)) return false;
     if (!isOurs) {
       for (const table of lacking) {
-        if (this.#isNews(`lacks ${table.oid}`)) logger.warn({ table: qualified(table) }, 'a new table is not in the publication; it is not captured');
+        if (this.#isNews(`lacks ${table.oid}`))
+          logger.warn({ table: qualified(table) }, 'a new table is not in the publication; it is not captured');
       }
       return false;
     }
@@ -124,7 +125,10 @@ export class Watch {
     const { retainedBytes, walStatus } = slot;
     const isTooMuch = retainedBytes > settings.maxWalBytes;
     if (isTooMuch && this.#isNews('wal')) {
-      logger.warn({ slot: settings.slot, retainedBytes, maxWalBytes: settings.maxWalBytes, walStatus }, 'the slot makes the server keep much WAL');
+      logger.warn(
+        { slot: settings.slot, retainedBytes, maxWalBytes: settings.maxWalBytes, walStatus },
+        'the slot makes the server keep much WAL',
+      );
     }
     if (!isTooMuch) this.#warned.delete('wal');
   }

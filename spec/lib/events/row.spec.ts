@@ -73,7 +73,7 @@ describe('Row', () => {
   });
 
   it('knows the commitTs of its transaction', () => {
-    expect(rowOf({ row: ['1', null, null], commitTs: 1n << 60n }).commitTs).toBe(1n << 60n);
+    expect(rowOf({ row: ['1', null, null], commitTs: 1n << 60n }).position.commitTs).toBe(1n << 60n);
   });
 
   it('names the columns there are when a name is wrong', () => {

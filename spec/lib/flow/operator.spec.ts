@@ -42,7 +42,7 @@ describe('operator', () => {
     const context = createContext();
     const stream = of(1).pipe(spy);
     for (let i = 0; i < 2; i++) stream.subscribe();
-    of(1).pipe(spy.bind(context)).subscribe();
+    of(1).pipe(spy.withContext(context)).subscribe();
     expect(seen[0]).not.toBe(seen[1]);
     expect(seen[2]).toBe(context);
   });
@@ -89,7 +89,7 @@ describe('compose', () => {
     const context = createContext();
     const both = compose('outer', compose('inner', spy(), spy()), spy());
     of(1)
-      .pipe(how === 'bound' ? both.bind(context) : both)
+      .pipe(how === 'bound' ? both.withContext(context) : both)
       .subscribe();
     expect(new Set(seen).size).toBe(1);
     expect(seen.length).toBe(3);

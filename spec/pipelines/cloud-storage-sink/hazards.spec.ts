@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { type DmlEvent, ddlEvent, dmlEvent, RowBlockWriter, type Table, truncateEvent } from '../../../lib/events/index.ts';
 import { MemoryStore } from '../../../lib/stores/index.ts';
-import { listTables, readTable, rebuildTable } from '../../../pipelines/index.ts';
+import { cloudStorage, listTables, readTable, rebuildTable } from '../../../pipelines/index.ts';
 import { manualClock } from '../../support/manual-clock.ts';
 import { openWorld, runSink, settle, type Transaction, table } from '../../support/sink-world.ts';
 
@@ -64,6 +64,27 @@ describe('a target that is written to with other options than before', () => {
   });
 });
 
+describe('options that no reader could take apart are refused before anything is written', () => {
+  it.each([
+    [{ protocol: 'canal-json', terminator: '{' }],
+    [{ protocol: 'csv', terminator: ',' }],
+    [{ protocol: 'csv', terminator: '"' }],
+    [{ protocol: 'csv', terminator: '0x' }],
+    [{ protocol: 'csv', terminator: '|', csv: { null: '|' } }],
+  ])('%j', (options) => {
+    expect(() => cloudStorage({ store: new MemoryStore(), ...options })).toThrow(expect.objectContaining({ code: 'MR_INVALID_OPTION' }));
+  });
+
+  it.each([';', 'NULL'])('a column called %j does not break a header', async (name) => {
+    const store = new MemoryStore();
+    const odd = table('users', 7n, ['id', name], ['id']);
+    const make = () => dmlEvent(new RowBlockWriter(odd).beginTransaction(10n).insert({ id: '1', [name]: 'x' }).build());
+    const csv = { outputFieldHeader: true, null: 'NULL' };
+    expect((await runSink(store, [transaction(10n, make)], { protocol: 'csv', terminator: ';', csv })).error).toBeNull();
+    expect(await idsOf(store)).toEqual(['I1']);
+  });
+});
+
 describe('clock hazards', () => {
   it('midnight, and a clock that goes back behind it: readers get position order', async () => {
     const store = new MemoryStore();
@@ -102,7 +123,7 @@ describe('clock hazards', () => {
 });
 
 describe('schema changes that a stage drops', () => {
-  it('rows are never stale because a later version, not drained for, was written first', async () => {
+  it('rows are never stale because a later version filled its file first', async () => {
     const store = new MemoryStore();
     const clock = manualClock();
     const world = await openWorld(store, { ...NONE, fileSize: 1024 }, clock);
@@ -122,9 +143,20 @@ describe('schema changes that a stage drops', () => {
       transaction(10n, () => row(10n, users(10n))),
       transaction(20n, () => row(20n, users(20n, ['id', 'name', 'age']))),
       transaction(30n, () => row(30n, users(30n))),
-      transaction(40n, () => row(40n, users(20n, ['id', 'name', 'age']))),
     ];
-    expect((await runSink(store, history.slice(0, 3), NONE)).error).toBeNull();
+    expect((await runSink(store, history, NONE)).error).toBeNull();
+    expect(await idsOf(store)).toEqual(['I10', 'I20', 'I30']);
+  });
+
+  it('A → B → A with rows of A that fill a file first: readers get the rows of B', async () => {
+    const store = new MemoryStore();
+    const history = [
+      transaction(10n, () => row(10n, users(10n))),
+      transaction(20n, () => row(20n, users(20n, ['id', 'name', 'age']))),
+      transaction(30n, () => row(30n, users(30n), 'y'.repeat(2000))),
+    ];
+    expect((await runSink(store, history.slice(0, 1), NONE)).error).toBeNull();
+    expect((await runSink(store, history, { ...NONE, fileSize: 1024 }, { checkpointTs: 10n })).error).toBeNull();
     expect(await idsOf(store)).toEqual(['I10', 'I20', 'I30']);
   });
 });

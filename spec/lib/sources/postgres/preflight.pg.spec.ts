@@ -76,18 +76,28 @@ describe('what is wrong with the server is found at start, with a remedy', () =>
 
   it('nothing to capture', async () => {
     const { options } = await makeDatabase(server, 'empty', '');
-    expect(await failure({ ...options, tables: ['public.orders'] })).toMatch(/^MR_NO_TABLES: no table of database empty matches public.orders/);
+    expect(await failure({ ...options, tables: ['public.orders'] })).toMatch(
+      /^MR_NO_TABLES: no table of database empty matches public.orders/,
+    );
   });
 
   it('a role that may not create the publication, or read a table', async () => {
-    const { options, url, query } = await makeDatabase(server, 'unprivileged', `${TABLE}; CREATE ROLE reader LOGIN REPLICATION PASSWORD 'hunter2'`);
+    const { options, url, query } = await makeDatabase(
+      server,
+      'unprivileged',
+      `${TABLE}; CREATE ROLE reader LOGIN REPLICATION PASSWORD 'hunter2'`,
+    );
     const reader = new URL(url);
     reader.username = 'reader';
     reader.password = 'hunter2';
-    expect(await failure({ ...options, url: reader.toString() })).toMatch(/^MR_SOURCE_PERMISSION: role reader may not create a publication/);
+    expect(await failure({ ...options, url: reader.toString() })).toMatch(
+      /^MR_SOURCE_PERMISSION: role reader may not create a publication/,
+    );
     await query('CREATE PUBLICATION pub FOR TABLE t');
     const target = new MemoryTarget();
-    expect(await failure({ ...options, url: reader.toString() }, target)).toMatch(/^MR_SOURCE_PERMISSION: role reader may not read table "public"."t"/);
+    expect(await failure({ ...options, url: reader.toString() }, target)).toMatch(
+      /^MR_SOURCE_PERMISSION: role reader may not read table "public"."t"/,
+    );
   });
 
   it('P4: tables without a replica identity are refused by name before a publication makes their UPDATEs fail', async () => {
@@ -129,7 +139,9 @@ describe('what is wrong with the server is found at start, with a remedy', () =>
     );
     await expect(query('UPDATE generated_full SET id = 2')).rejects.toThrow(/unpublished generated columns|cannot update/);
     await expect(query('UPDATE listed SET a = 2')).rejects.toThrow(/cannot update/);
-    expect(await failure({ ...(await makeDatabase(server, 'oracle_2', TABLE)).options, url: new URL('/oracle', server.url).toString() })).toMatch(
+    expect(
+      await failure({ ...(await makeDatabase(server, 'oracle_2', TABLE)).options, url: new URL('/oracle', server.url).toString() }),
+    ).toMatch(
       /"generated_full" \(the replica identity has unpublished generated columns twice\), "public"."listed" \(the replica identity has unpublished columns b\)/,
     );
   });
@@ -190,7 +202,8 @@ describe('P2: what the state knows must be what the server has', () => {
     const { options, target, query } = await captured('invalidated');
     await query("ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'");
     await query('SELECT pg_reload_conf()');
-    for (let i = 0; i < 6; i++) await query('CREATE TABLE IF NOT EXISTS filler (i int); INSERT INTO filler VALUES (1)').then(() => query('SELECT pg_switch_wal()'));
+    for (let i = 0; i < 6; i++)
+      await query('CREATE TABLE IF NOT EXISTS filler (i int); INSERT INTO filler VALUES (1)').then(() => query('SELECT pg_switch_wal()'));
     await query('CHECKPOINT');
     await query('ALTER SYSTEM RESET max_slot_wal_keep_size');
     await query('SELECT pg_reload_conf()');
@@ -214,9 +227,15 @@ describe('P2: what the state knows must be what the server has', () => {
       Object.assign(new MemoryTarget(), target, { state: { ...(target.state as Record<string, JsonValue>), ...change } });
     expect(await failure(options, forged({ systemIdentifier: '1' }))).toMatch(/^MR_SOURCE_CHANGED: .* the system identifier was 1 and is/);
     expect(await failure(options, forged({ timeline: 7 }))).toMatch(/^MR_SOURCE_CHANGED: .* the timeline .* was 7 and is 1/);
-    expect(await failure({ ...options, url: other.url }, forged({}))).toMatch(/^MR_SOURCE_CHANGED: .* the database was identity and is identity_2/);
-    expect(await failure({ ...options, slot: 'elsewhere' }, forged({}))).toMatch(/^MR_SOURCE_CHANGED: .* the replication slot was identity and is elsewhere/);
-    expect(await failure({ ...options, publication: 'p2' }, forged({}))).toMatch(/^MR_SOURCE_CHANGED: .* the publication was pub and is p2/);
+    expect(await failure({ ...options, url: other.url }, forged({}))).toMatch(
+      /^MR_SOURCE_CHANGED: .* the database was identity and is identity_2/,
+    );
+    expect(await failure({ ...options, slot: 'elsewhere' }, forged({}))).toMatch(
+      /^MR_SOURCE_CHANGED: .* the replication slot was identity and is elsewhere/,
+    );
+    expect(await failure({ ...options, publication: 'p2' }, forged({}))).toMatch(
+      /^MR_SOURCE_CHANGED: .* the publication was pub and is p2/,
+    );
     expect(await failure(options, forged({ format: 99 }))).toMatch(/^MR_STATE_MALFORMED/);
     await query('SELECT 1');
   });

@@ -5,7 +5,7 @@ import { closeRuns, makeDatabase, Run } from './source-kit.ts';
 let server: TestPostgres;
 
 beforeAll(async () => {
-  server = await startPostgres({ settings: { max_replication_slots: '100' } });
+  server = await startPostgres({ settings: { max_replication_slots: '100', autovacuum: 'off' } });
 });
 afterEach(closeRuns);
 afterAll(() => server.stop());
@@ -23,7 +23,9 @@ async function capturing(name: string, schema = TABLE, watchInterval = '100ms') 
 describe('P7: schema changes come in order with the rows', () => {
   it('P6: a constant default reaches the rows that were there before the column', async () => {
     const { run, query, same } = await capturing('add_column');
-    await query("UPDATE t SET note = 'a' WHERE id = 1; ALTER TABLE t ADD COLUMN extra text DEFAULT 'it''s'; INSERT INTO t VALUES (200, 'b', 'c')");
+    await query(
+      "UPDATE t SET note = 'a' WHERE id = 1; ALTER TABLE t ADD COLUMN extra text DEFAULT 'it''s'; INSERT INTO t VALUES (200, 'b', 'c')",
+    );
     await same();
     await query("ALTER TABLE t ALTER COLUMN extra SET DEFAULT 'other'; INSERT INTO t VALUES (201, 'b')");
     await same();
@@ -88,10 +90,18 @@ describe('P6: changes to rows that send no row events stop the table, and no oth
   it.each([
     ['a type', 'ALTER TABLE t ALTER note TYPE varchar(3) USING left(note, 3)', 'the type of column note was changed'],
     ['the values, by a USING of the same type', 'ALTER TABLE t ALTER note TYPE text USING upper(note)', 'column note was rewritten'],
-    ['a column with a value of its own for each row', 'ALTER TABLE t ADD COLUMN r float DEFAULT random()', 'column r was added with values that readers cannot know'],
+    [
+      'a column with a value of its own for each row',
+      'ALTER TABLE t ADD COLUMN r float DEFAULT random()',
+      'column r was added with values that readers cannot know',
+    ],
     ['a serial column', 'ALTER TABLE t ADD COLUMN s serial', 'column s was added with values'],
     ['the name of a column', 'ALTER TABLE t RENAME note TO remark', 'column note was renamed to remark'],
-    ['a column, dropped and added again', "ALTER TABLE t DROP note; ALTER TABLE t ADD note text DEFAULT 'x'", 'column note was dropped and added again'],
+    [
+      'a column, dropped and added again',
+      "ALTER TABLE t DROP note; ALTER TABLE t ADD note text DEFAULT 'x'",
+      'column note was dropped and added again',
+    ],
     ['the name of the table', 'ALTER TABLE t RENAME TO t2', 'it was renamed to public.t2'],
     ['the schema', 'CREATE SCHEMA s; ALTER TABLE t SET SCHEMA s', 'it was renamed to s.t'],
     [
@@ -114,7 +124,7 @@ describe('P6: changes to rows that send no row events stop the table, and no oth
     await again.close();
     const resnapshot = await Run.open({ ...options, resnapshot: ['*.*', '!public.other'] }, run.target);
     expect(await resnapshot.differences(url, 'pub')).toEqual([]);
-    await query("INSERT INTO other VALUES (2)");
+    await query('INSERT INTO other VALUES (2)');
     expect(await resnapshot.differences(url, 'pub')).toEqual([]);
     await resnapshot.close();
   });
@@ -123,7 +133,10 @@ describe('P6: changes to rows that send no row events stop the table, and no oth
     ['VACUUM FULL', 'VACUUM FULL t'],
     ['CLUSTER', 'CLUSTER t USING t_pkey'],
     ['TRUNCATE and a new column', 'TRUNCATE t; ALTER TABLE t ADD COLUMN a int DEFAULT 4'],
-    ['a constraint, statistics and a default', "ALTER TABLE t ADD CHECK (id > 0); ALTER TABLE t ALTER note SET STATISTICS 5; ALTER TABLE t ALTER note SET DEFAULT 'z'"],
+    [
+      'a constraint, statistics and a default',
+      "ALTER TABLE t ADD CHECK (id > 0); ALTER TABLE t ALTER note SET STATISTICS 5; ALTER TABLE t ALTER note SET DEFAULT 'z'",
+    ],
     ['an index and ANALYZE', 'CREATE INDEX ON t (note)'],
   ])('%s does not trip it', async (title, statement) => {
     const { run, query, same } = await capturing(`harmless_${title.replaceAll(/\W/g, '_').toLowerCase()}`);
@@ -201,16 +214,19 @@ describe('tables that come and go', () => {
 
   it('P6: a new table under a known name clears it', async () => {
     const { run, query, same } = await capturing('same_name');
-    await query("DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY, other int); INSERT INTO t VALUES (7, 8)");
+    await query('DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY, other int); INSERT INTO t VALUES (7, 8)');
     await run.pullAlong(() => run.target.versions.get('public.t')!.size === 2);
     await same();
-    expect(run.target.statements.filter((text) => text.startsWith('ddl public.t'))).toEqual(['ddl public.t 0 ', 'ddl public.t 11 TRUNCATE TABLE "public"."t"']);
+    expect(run.target.statements.filter((text) => text.startsWith('ddl public.t'))).toEqual([
+      'ddl public.t 0 ',
+      'ddl public.t 11 TRUNCATE TABLE "public"."t"',
+    ]);
   });
 
   it('I5: a table that joined and was killed before the checkpoint passed its snapshot is taken again', async () => {
     const { run, query, url, options } = await capturing('killed_join');
     run.checkpoints = false;
-    await query("CREATE TABLE late (id int PRIMARY KEY); INSERT INTO late SELECT generate_series(1, 10)");
+    await query('CREATE TABLE late (id int PRIMARY KEY); INSERT INTO late SELECT generate_series(1, 10)');
     await run.pullAlong(() => run.target.versions.has('public.late'));
     await run.close();
     await query('DELETE FROM late WHERE id < 5');
@@ -244,5 +260,7 @@ describe('tables that come and go', () => {
 
 /** The versions that a run's target knows, as texts. */
 function shape(run: Run): string[] {
-  return [...run.target.versions.get('public.t')!].map(([version, { table }]) => `${version} ${table.columns.map((c) => `${c.columnId} ${c.name}`)}`);
+  return [...run.target.versions.get('public.t')!].map(
+    ([version, { table }]) => `${version} ${table.columns.map((c) => `${c.columnId} ${c.name}`)}`,
+  );
 }

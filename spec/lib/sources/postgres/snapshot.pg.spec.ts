@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { startPostgres, type TestPostgres } from '../../../support/postgres.ts';
 import { systemClock } from '../../../../lib/flow/index.ts';
+import { startPostgres, type TestPostgres } from '../../../support/postgres.ts';
 import { closeRuns, eventually, LogBook, MemoryTarget, makeDatabase, Run } from './source-kit.ts';
 
 let server: TestPostgres;
@@ -24,9 +24,11 @@ describe('the snapshot and its handover to the stream', () => {
     const run = await Run.open(options);
     await query("INSERT INTO items VALUES (10001, 'before the snapshot', 1)");
     await run.pull();
-    await query("INSERT INTO items VALUES (10002, 'in the snapshot''s time', 1); DELETE FROM items WHERE id <= 10; UPDATE items SET note = 'x' WHERE id < 20");
+    await query(
+      "INSERT INTO items VALUES (10002, 'in the snapshot''s time', 1); DELETE FROM items WHERE id <= 10; UPDATE items SET note = 'x' WHERE id < 20",
+    );
     expect(await run.differences(url, 'pub')).toEqual([]);
-    await query("UPDATE items SET id = id + 20000 WHERE id < 100; INSERT INTO items VALUES (10003, NULL, NULL); TRUNCATE \"odd \"\"Schema\"");
+    await query('UPDATE items SET id = id + 20000 WHERE id < 100; INSERT INTO items VALUES (10003, NULL, NULL); TRUNCATE "odd ""Schema"');
     expect(await run.differences(url, 'pub')).toEqual([]);
     expect(run.source.status().tables.get('public.items')).toMatchObject({ snapshotDone: true, stopped: false });
     await run.close();
@@ -81,7 +83,9 @@ describe('the snapshot and its handover to the stream', () => {
       const run = await Run.open(options, target);
       expect(await run.differences(url, 'pub')).toEqual([]);
       await run.close();
-      expect(await server.query(`SELECT slot_name FROM pg_replication_slots WHERE slot_name LIKE '${name}%'`)).toEqual([{ slot_name: name }]);
+      expect(await server.query(`SELECT slot_name FROM pg_replication_slots WHERE slot_name LIKE '${name}%'`)).toEqual([
+        { slot_name: name },
+      ]);
     }
   });
 
@@ -89,7 +93,9 @@ describe('the snapshot and its handover to the stream', () => {
     const { url, options, query } = await database('changed_between');
     const run = await Run.open({ ...options, snapshotConnections: 1 });
     await run.pull();
-    await query('TRUNCATE "odd ""Schema"; ALTER TABLE "odd ""Schema" ADD COLUMN n int DEFAULT 5; INSERT INTO "odd ""Schema" VALUES (7), (8)');
+    await query(
+      'TRUNCATE "odd ""Schema"; ALTER TABLE "odd ""Schema" ADD COLUMN n int DEFAULT 5; INSERT INTO "odd ""Schema" VALUES (7), (8)',
+    );
     expect(await run.differences(url, 'pub')).toEqual([]);
     expect(run.log.has('warn', /taken again/)).toBe(true);
     await run.close();
@@ -105,7 +111,9 @@ describe('the snapshot and its handover to the stream', () => {
     );
     const run = await Run.open(options);
     expect(await run.differences(url, 'pub')).toEqual([]);
-    await query("UPDATE logs SET at = at + 1 WHERE id % 2 = 0; DELETE FROM logs WHERE id < 5; INSERT INTO logs VALUES (9000, '2021-03-03')");
+    await query(
+      "UPDATE logs SET at = at + 1 WHERE id % 2 = 0; DELETE FROM logs WHERE id < 5; INSERT INTO logs VALUES (9000, '2021-03-03')",
+    );
     expect(await run.differences(url, 'pub')).toEqual([]);
     expect([...run.target.versions.keys()]).toEqual(['public.logs']);
     await run.close();

@@ -3,9 +3,9 @@ import { comparePositions, formatPosition } from '../../../../lib/events/positio
 import { type Clock, type Logger, Metrics, systemClock } from '../../../../lib/flow/index.ts';
 import type { JsonValue } from '../../../../lib/formats/json.ts';
 import { parseJson, stringifyJson } from '../../../../lib/formats/json.ts';
-import { openSnapshot, postgres, type PostgresOptions } from '../../../../lib/sources/postgres/index.ts';
-import type { TestPostgres } from '../../../support/postgres.ts';
+import { openSnapshot, type PostgresOptions, postgres } from '../../../../lib/sources/postgres/index.ts';
 import type { OpenSource } from '../../../../lib/sources/source.ts';
+import type { TestPostgres } from '../../../support/postgres.ts';
 
 /** One row as it is at a target: text by column name; a column that was not sent is absent. */
 type Values = Readonly<Record<string, string | null>>;
@@ -252,7 +252,10 @@ export class Run {
 
   /** Pulls along until it holds, which something beside the stream may bring about; the test's own timeout bounds it. */
   async pullAlong(holds: () => boolean): Promise<void> {
-    while (!holds()) await Promise.race([this.pull(), systemClock.sleep(20)]);
+    while (!holds()) {
+      const ended = (await Promise.race([this.pull(), systemClock.sleep(20)])) === null;
+      if (ended) throw new Error('the source ended');
+    }
   }
 
   async close(): Promise<void> {
