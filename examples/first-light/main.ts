@@ -11,7 +11,7 @@ import { CAPTURE_SCRIPT } from './pipeline.ts';
 import { Workload } from './workload.ts';
 
 const OUT_DIR = resolve('out');
-const STATE_DIR = resolve('out.state');
+const STATE_DIR = resolve('.millrace', 'first-light');
 const WORKLOAD_MS = 15_000;
 const TSX = ['--import', 'tsx'];
 

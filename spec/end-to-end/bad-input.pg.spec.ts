@@ -184,7 +184,7 @@ describe('bad input, end to end', () => {
   it('a second capture of one state, and a teardown, are refused while the first runs, and do not disturb it', async () => {
     const { child, result } = startCli(kept.capture());
     try {
-      while (!(await kept.sql(`SELECT FROM pg_replication_slots WHERE slot_name = 'kept' AND active`)).length) await sleep(50);
+      await kept.isStreaming(result);
       expectError(await cli(kept.catchUp()), 1, 'MR_STATE_LOCKED', [`process ${child.pid}`, 'Stop that process first']);
       const teardown = ['teardown', '--from', kept.url, '--slot', 'kept', '--publication', 'kept'];
       expectError(await cli(teardown), 1, 'MR_SLOT_ACTIVE', ['kept', 'pg_terminate_backend']);
@@ -254,7 +254,7 @@ describe('bad input, end to end', () => {
     it('P4: a publication that is dropped while the capture runs ends it', async () => {
       const pipeline = await Pipeline.captured(server, 'midway', dir, cli);
       const { result } = startCli(pipeline.capture());
-      while (!(await pipeline.sql(`SELECT FROM pg_replication_slots WHERE slot_name = 'midway' AND active`)).length) await sleep(50);
+      await pipeline.isStreaming(result);
       await pipeline.sql('DROP PUBLICATION midway');
       await pipeline.sql(`INSERT INTO users VALUES (300, 'unpublished')`);
       expectError(await result, 1, 'MR_PUBLICATION_GAP', ['midway', 'teardown']);

@@ -76,7 +76,7 @@ describe('no room left', () => {
     const args = pipeline.catchUp({ '--to': target });
     await pipeline.succeeds(args);
     await fill(pipeline);
-    expectError(await (disk === null ? limited(args) : cli(args)), 'MR_STORE_FULL', 'public/users', 'Make room');
+    expectError(await (disk === null ? limited(args) : cli(args)), 'MR_SINK_WRITE_FAILED', 'MR_STORE_FULL', 'public/users', 'Make room');
     expect((await cli(['read', '--to', target, '--table', 'public.users'])).stdout.trim().split('\n')).toHaveLength(50);
     await disk?.grow();
     await pipeline.succeeds(args);
@@ -86,7 +86,7 @@ describe('no room left', () => {
   it('for a file, in the snapshot: ends with the path and the remedy, shows no reader the table, and takes it again when there is room', async () => {
     const pipeline = await Pipeline.create(server, 'snapshot', dir, cli);
     await fill(pipeline);
-    expectError(await limited(pipeline.catchUp()), 'MR_STORE_FULL', 'public/users', 'Make room');
+    expectError(await limited(pipeline.catchUp()), 'MR_SINK_WRITE_FAILED', 'MR_STORE_FULL', 'public/users', 'Make room');
     expect((await cli(['read', '--to', pipeline.target])).stdout).toBe('');
     await pipeline.succeeds(pipeline.catchUp());
     expect(await pipeline.verdicts()).toEqual(IDENTICAL);

@@ -102,8 +102,8 @@ describe('capture into an S3 that fails', () => {
   }, 60_000);
 
   it.each<[hazard: string, faults: readonly (readonly [Fault, FaultRule])[], errorCode: string, words: string[]]>([
-    ['403 for data files', [[DENIED, { method: 'PUT', key: 'CDC', times: EVER }]], 'MR_STORE_DENIED', ['public/users', '403']],
-    ['403 for index files', [[DENIED, { method: 'PUT', key: 'CDC.index', times: EVER }]], 'MR_STORE_DENIED', ['CDC.index', '403']],
+    ['403 for data files', [[DENIED, { method: 'PUT', key: 'CDC', times: EVER }]], 'MR_SINK_WRITE_FAILED', ['public', 'users', 'MR_STORE_DENIED', '403', 'rights to list']],
+    ['403 for index files', [[DENIED, { method: 'PUT', key: 'CDC.index', times: EVER }]], 'MR_SINK_WRITE_FAILED', ['CDC.index', 'MR_STORE_DENIED', '403']],
     [
       'a bucket that is gone',
       [[{ kind: 'status', status: 404, code: 'NoSuchBucket' }, { times: EVER }]],
@@ -125,7 +125,7 @@ describe('capture into an S3 that fails', () => {
     await pipeline.succeeds(args);
     const { child, result } = startCli(pipeline.capture({ '--to': target }), s3.env);
     try {
-      while (!(await pipeline.sql(`SELECT FROM pg_replication_slots WHERE slot_name = '${pipeline.name}' AND active`)).length) await sleep(50);
+      await pipeline.isStreaming(result);
       for (const [fault, rule] of faults) s3.inject(fault, rule);
       await pipeline.sql(`INSERT INTO users SELECT i, 'n' FROM generate_series(1000, 3000) i; UPDATE users SET email = 'z' WHERE id < 20; DELETE FROM events`);
       expectError(await result, errorCode, ...words);

@@ -1,5 +1,6 @@
 import { mkdir, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { type CliResult, verdictsOf } from './cli.ts';
 import type { TestPostgres } from './postgres.ts';
@@ -70,6 +71,19 @@ export class Pipeline {
     const result = await this.#cli(args);
     if (result.code !== 0) throw new Error(`millrace ${args.join(' ')} exited ${result.code}: ${result.stderr}${result.stdout}`);
     return result;
+  }
+
+  /** Resolves when somebody reads the slot: the capture of which this is the result; rejects when that ended before. */
+  async isStreaming(result: Promise<CliResult>): Promise<void> {
+    let ended: CliResult | null = null;
+    result.then((early) => {
+      ended = early;
+    });
+    const isActive = `SELECT FROM pg_replication_slots WHERE slot_name = '${this.name}' AND active`;
+    while ((await this.sql(isActive)).length === 0) {
+      if (ended !== null) throw new Error(`the capture ended: ${JSON.stringify(ended)}`);
+      await sleep(50);
+    }
   }
 
   /** What `verify` says of each table. */

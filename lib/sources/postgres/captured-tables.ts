@@ -21,6 +21,7 @@ import {
   type TableVersion,
   tableOf,
   truncateQuery,
+  versionFromCatalog,
   versionFromRelation,
 } from './schema-history.ts';
 import type { ChangePosition, Resolution, SchemaResolver, TableInForce } from './schema-resolver.ts';
@@ -104,10 +105,21 @@ export class CapturedTables implements SchemaResolver {
       return NOT_CAPTURED;
     }
     if (isSame) return { ...this.lookup(state.oid), event: null };
+    // A change that no row had told of, in the run before: it stands where it stood.
+    const silent = state.history.find(
+      (entry) => current !== null && entry.version > current.version && entry.version < at.commitTs && matchesRelation(entry, relation),
+    );
+    if (silent !== undefined && current !== null) {
+      const table = this.#enforce(captured, silent);
+      const position = { commitTs: silent.version, ordinal: 0 };
+      const event = ddlEvent({ position, commitTimeUs: at.commitTimeUs, table, ...describeChange(current, silent) });
+      return { table, dropBefore: state.dropBefore, event };
+    }
     const version = nextVersion(at.commitTs, current?.version ?? null);
     const next = this.#remembered(state, version, relation) ?? this.#described(state, version, relation, current, catalog);
     const table = this.#enforce(captured, next);
     await this.#options.save();
+    if (current === null) state.hasPast = true;
     const { query, action } = current === null ? { query: '', action: ACTION_FIRST } : describeChange(current, next);
     const { commitTs, ordinal, commitTimeUs } = at;
     return {
@@ -136,6 +148,50 @@ export class CapturedTables implements SchemaResolver {
     const captured = this.#byOid.get(relationId);
     if (captured === undefined || captured.state.status !== 'captured') return NOT_CAPTURED;
     return { table: captured.table, dropBefore: captured.state.dropBefore };
+  }
+
+  /**
+   * The catalog shows columns that no row has told of yet: a version of their own is due once the stream has passed `lsn` and still nothing has come.
+   *
+   * @param lsn where the WAL stood after the catalog was read.
+   */
+  await(oid: number, catalog: CatalogTable, published: readonly string[], lsn: bigint): void {
+    const captured = this.#byOid.get(oid);
+    if (captured === undefined || captured.current === null || captured.silent?.after === captured.current) return;
+    if (hasSameColumns(captured.current, versionFromCatalog(catalog, published, 0n))) return;
+    captured.silent = { after: captured.current, catalog, published, lsn };
+  }
+
+  /**
+   * The schema changes that are due before the resolved mark of a delivery: those that no row has told of (P6). Stored when it resolves.
+   *
+   * @returns DDL events at the mark's own position.
+   */
+  async silentChanges(delivery: Delivery, resolvedTs: bigint, commitTimeUs: bigint): Promise<DdlEvent[]> {
+    const events: DdlEvent[] = [];
+    for (const captured of this.#byOid.values()) {
+      const { silent, state, current } = captured;
+      if (silent === null || current === null || resolvedTs < silent.lsn || resolvedTs <= current.version) continue;
+      // Rows of an open transaction stand behind the mark.
+      const isAhead = delivery.events.some(
+        (event) => event.type === 'dml' && event.rows.table.tableId === state.oid && event.rows.last.commitTs > resolvedTs,
+      );
+      if (isAhead) continue;
+      captured.silent = null;
+      if (silent.after !== current || state.status !== 'captured') continue;
+      const version = versionFromCatalog(silent.catalog, silent.published, resolvedTs);
+      const known = new Map(current.columns.map(({ attnum, missing }) => [attnum, missing]));
+      const columns = version.columns.map((column) => ({
+        ...column,
+        missing: known.has(column.attnum) ? known.get(column.attnum)! : (state.missing[column.attnum] ?? null),
+      }));
+      const next = { ...version, columns };
+      this.#remember(state, next);
+      const table = this.#enforce(captured, next);
+      events.push(ddlEvent({ position: { commitTs: resolvedTs, ordinal: 0 }, commitTimeUs, table, ...describeChange(current, next) }));
+    }
+    if (events.length > 0) await this.#options.save();
+    return events;
   }
 
   /** A new session describes each relation once more. */
@@ -200,6 +256,7 @@ export class CapturedTables implements SchemaResolver {
   beganFrom(oid: number, catalog: CatalogTable, lsn: bigint): void {
     const captured = this.#byOid.get(oid)!;
     captured.awaited = null;
+    captured.silent = null;
     captured.seenLsn = lsn;
     captured.state.seen = catalog;
     captured.state.seenSince = lsn;
@@ -232,7 +289,7 @@ export class CapturedTables implements SchemaResolver {
 
   #captured(state: TableState, current: TableVersion | null): Captured {
     const table = current === null ? null : tableOf(this.dispatcherOf(state.oid), state.oid, current);
-    return { state, current, table, wasDescribed: false, truncatedAt: -1n, seenLsn: state.seenSince, awaited: null };
+    return { state, current, table, wasDescribed: false, truncatedAt: -1n, seenLsn: state.seenSince, awaited: null, silent: null };
   }
 
   #enforce(captured: Captured, version: TableVersion): Table {
@@ -256,4 +313,12 @@ interface Captured {
   seenLsn: bigint;
   /** Partitions were emptied: the stream must tell of a TRUNCATE before it passes `lsn`. */
   awaited: { readonly lsn: bigint; readonly reason: string } | null;
+  /** The catalog has other columns than the version in force, `after`, and no row has told of it. */
+  silent: { readonly after: TableVersion; readonly catalog: CatalogTable; readonly published: readonly string[]; readonly lsn: bigint } | null;
+}
+
+function hasSameColumns(a: TableVersion, b: TableVersion): boolean {
+  const shapeOf = ({ columns }: TableVersion) =>
+    JSON.stringify(columns.map(({ attnum, name, typeOid, typeModifier }) => [attnum, name, typeOid, typeModifier]));
+  return shapeOf(a) === shapeOf(b);
 }

@@ -87,10 +87,21 @@ export class Watch {
       hasChanged = !captured.compare(table.oid, table, lsn) || before !== JSON.stringify(known.seen?.columns) || hasChanged;
     }
     if (hasChanged) await this.#options.save();
+    await this.#expectSilentChanges(present, published);
     const unknown = published.some((table) => settings.isWanted(table.schema, table.name) && captured.stateOf(table.oid) === null);
     const isOurs = publication !== null && isOwned(publication, settings.slot);
     if ((await this.#addNewTables(new Set(published.map(({ oid }) => oid)), isOurs)) || unknown) this.#options.onJoin();
     await this.#checkRetention();
+  }
+
+  async #expectSilentChanges(present: readonly CatalogTable[], published: readonly PublishedTable[]): Promise<void> {
+    const { captured, query } = this.#options;
+    const columns = new Map(published.map((table) => [table.oid, table.columns]));
+    const lsn = await readWalPosition(query);
+    for (const table of present) {
+      const listed = columns.get(table.oid);
+      if (listed !== undefined && captured.stateOf(table.oid)?.status === 'captured') captured.await(table.oid, table, listed, lsn);
+    }
   }
 
   /** Returns whether any was added. */
