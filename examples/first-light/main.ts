@@ -23,9 +23,11 @@ interface CaptureStatus {
   readonly checkpointTs: bigint | null;
 }
 
+const STARTING: CaptureStatus = { phase: 'starting', rows: 0, rowsPerSecond: 0, lagMs: null, checkpointTs: null };
+
 /** The capturing process and what it last reported. */
 class Capture {
-  status: CaptureStatus = { phase: 'starting', rows: 0, rowsPerSecond: 0, lagMs: null, checkpointTs: null };
+  status: CaptureStatus = STARTING;
   readonly #postgres: TestPostgres;
   #child!: ChildProcess;
 
@@ -34,6 +36,7 @@ class Capture {
   }
 
   start(): void {
+    this.status = STARTING;
     this.#child = fork(CAPTURE_SCRIPT, [this.#postgres.url, OUT_DIR, STATE_DIR], { execArgv: TSX, serialization: 'advanced' });
     this.#child.on('message', (message) => {
       this.status = message as CaptureStatus;
@@ -149,6 +152,22 @@ async function verify(postgres: TestPostgres): Promise<Verdict[]> {
   );
 }
 
+function formatTable(verdicts: readonly Verdict[]): string {
+  const lines = [
+    ['table', 'rows', 'files', 'identical'],
+    ...verdicts.map(({ table, rows, files, identical }) => [
+      table,
+      Number(rows).toLocaleString('en'),
+      String(files),
+      identical ? 'yes' : 'NO',
+    ]),
+  ];
+  const widths = lines[0]!.map((_, column) => Math.max(...lines.map((line) => line[column]!.length)));
+  return lines
+    .map(([table, ...cells]) => `  ${[table!.padEnd(widths[0]!), ...cells.map((cell, i) => cell.padStart(widths[i + 1]!))].join('  ')}`)
+    .join('\n');
+}
+
 async function main(): Promise<void> {
   const start = performance.now();
   await Promise.all([OUT_DIR, STATE_DIR].map((dir) => rm(dir, { recursive: true, force: true })));
@@ -184,11 +203,7 @@ async function main(): Promise<void> {
     bar.stop();
     say(`▸ ${transactions.toLocaleString('en')} transactions later: every table is rebuilt from the files and compared with PostgreSQL`);
     const verdicts = await verify(postgres);
-    console.table(
-      Object.fromEntries(
-        verdicts.map(({ table, rows, files, identical }) => [table, { rows: Number(rows), files, identical: identical ? 'yes' : 'no' }]),
-      ),
-    );
+    console.log(formatTable(verdicts));
     for (const { table, identical, difference } of verdicts) if (!identical) say(`✗ ${table}: ${difference}`);
     say(`▸ the files are in ${OUT_DIR} (${((performance.now() - start) / 1000).toFixed(0)} s in all)`);
     process.exitCode = verdicts.length === 5 && verdicts.every(({ identical }) => identical) ? 0 : 1;
