@@ -43,7 +43,8 @@ export interface CanalJsonOptions {
  */
 export function canalJson(options: CanalJsonOptions): RowEncoder {
   const { terminator = '' } = options;
-  if (terminator.includes('{')) throw new MillraceError('MR_INVALID_OPTION', { option: 'terminator', value: terminator, bound: 'text without {' });
+  if (terminator.includes('{'))
+    throw new MillraceError('MR_INVALID_OPTION', { option: 'terminator', value: terminator, bound: 'text without {' });
   return new CanalJsonEncoder(options);
 }
 

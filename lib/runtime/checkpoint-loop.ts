@@ -99,10 +99,12 @@ export class CheckpointLoop {
   #start(): void {
     if (this.#pass !== null || !this.#isDirty || this.#failure !== null) return;
     const { clock } = this.#options;
-    const waitMs = this.#isUrgent ? 0 : this.#lastPassAt + SAVE_INTERVAL_MS - clock.now();
+    // At most one interval, also when the wall clock was set back.
+    const waitMs = this.#isUrgent ? 0 : Math.min(this.#lastPassAt + SAVE_INTERVAL_MS - clock.now(), SAVE_INTERVAL_MS);
     if (waitMs > 0) {
       this.#cancelTimer ??= clock.after(waitMs, () => {
         this.#cancelTimer = null;
+        this.#lastPassAt = Number.NEGATIVE_INFINITY;
         this.#start();
       });
       return;

@@ -1,4 +1,4 @@
-import { type Observable, Subscription } from 'rxjs';
+import { type MonoTypeOperatorFunction, Observable, Subscription } from 'rxjs';
 import { catchError, tap } from 'rxjs/operators';
 import { isMillraceError, MillraceError, reasonOf } from '../errors.ts';
 import type { Delivery } from '../events/index.ts';
@@ -239,6 +239,7 @@ class Run implements Running {
       .reduce((stream, stage) => stream.pipe(guardStage(stage, context)), emitted)
       .pipe(
         tap((delivery) => this.#board.arrived(rowsOf(delivery))),
+        whenTaken(() => this.#lookForCaughtUp(context)),
         catchError((error: unknown) => {
           // What a sink reports of an error that came down to it must not hide where it came from.
           this.#fail(error);
@@ -310,6 +311,12 @@ class Run implements Running {
     }
   }
 
+  /** At once when the mark comes, for a status costs more than a delivery; what changes without one is seen at the next tick. */
+  #lookForCaughtUp({ progress }: Context): void {
+    if (this.#caughtUpAt === null || progress.resolvedTs < this.#caughtUpAt || this.#draining.signal.aborted) return;
+    this.#stopIfCaughtUp(this.#board.current);
+  }
+
   /** Once everything up to the mark has reached the sink, the drain of the stop makes it durable. */
   #stopIfCaughtUp({ resolvedTs, phase, tables }: RunStatus): void {
     if (this.#caughtUpAt === null || resolvedTs < this.#caughtUpAt || phase !== 'streaming') return;
@@ -347,6 +354,21 @@ type PartFailure = 'MR_SOURCE_FAILED' | 'MR_SINK_FAILED' | 'MR_CHECKPOINT_FAILED
 
 function inTable(cause: unknown, code: PartFailure, details: Record<string, string>): MillraceError {
   return cause instanceof MillraceError ? cause : new MillraceError(code, { ...details, reason: reasonOf(cause) }, cause);
+}
+
+/** Calls `after` when whoever is downstream has taken the value in. */
+function whenTaken<T>(after: () => void): MonoTypeOperatorFunction<T> {
+  return (source) =>
+    new Observable((subscriber) =>
+      source.subscribe({
+        next: (value) => {
+          subscriber.next(value);
+          after();
+        },
+        error: (error: unknown) => subscriber.error(error),
+        complete: () => subscriber.complete(),
+      }),
+    );
 }
 
 function rowsOf(delivery: Delivery): number {

@@ -119,7 +119,9 @@ class CloudStorage implements OpenSink {
         ),
       ),
     );
-    const reports = files.pipe(writeFiles(this.#target, watermarksOf(settings).low, (queue) => this.#queues.push(queue)).withContext(context));
+    const reports = files.pipe(
+      writeFiles(this.#target, watermarksOf(settings).low, (queue) => this.#queues.push(queue)).withContext(context),
+    );
     return failWith(this.#failure, reports);
   }
 
@@ -154,7 +156,11 @@ function gatherRows({ settings, encoder, context }: Target): OperatorFunction<Dm
     quota: high,
   });
   return (source) =>
-    source.pipe(shards.withContext(context), watermarkBackpressure<EncodedRows>({ high, low }).withContext(context), gather.withContext(context));
+    source.pipe(
+      shards.withContext(context),
+      watermarkBackpressure<EncodedRows>({ high, low }).withContext(context),
+      gather.withContext(context),
+    );
 }
 
 /**

@@ -25,6 +25,8 @@ export class DataDirectory {
   readonly #target: Target;
   readonly #dispatcher: DispatcherId;
   #last: number;
+  /** A crash left the sidecar of the next file without the file. */
+  #isSidecarLeft = false;
 
   private constructor(target: Target, path: string, dispatcher: DispatcherId, last: number) {
     this.#target = target;
@@ -40,6 +42,7 @@ export class DataDirectory {
     const last = index === null ? 0 : parseIndexFile(index.toString(), target.encoder.extension, indexPath);
     const directory = new DataDirectory(target, path, dispatcher, last);
     while (await target.store.exists(directory.nextFile)) await directory.#adopt();
+    directory.#isSidecarLeft = await target.store.exists(directory.#nextSidecar);
     return directory;
   }
 
@@ -50,7 +53,7 @@ export class DataDirectory {
 
   /**
    * Writes a file and publishes it: sidecar, then data, then index (spec storage-sink §5.3). A crash in between leaves at most one whole file
-   * behind the index.
+   * behind the index. Of a file that somebody else wrote meanwhile, a run that took over from this one perhaps, neither is touched.
    *
    * @throws MR_FOREIGN_FILE when somebody else wrote a file of that number meanwhile.
    */
@@ -59,14 +62,21 @@ export class DataDirectory {
     const path = this.nextFile;
     const bytes = parts.reduce((sum, part) => sum + part.length, 0);
     const checksum = parts.reduce((sum, part) => crc32(part, sum), 0);
-    await store.put(positionsPath(this.path, this.#nextStem), sidecarOf({ rows, bytes, crc32: checksum }, runs));
+    const sidecar = sidecarOf({ rows, bytes, crc32: checksum }, runs);
+    if (this.#isSidecarLeft) await store.put(this.#nextSidecar, sidecar);
+    else if (!(await store.putIfAbsent(this.#nextSidecar, sidecar))) throw this.#foreign(path, 'another process writes here');
     if (!(await store.putIfAbsent(path, parts))) throw this.#foreign(path, 'another process wrote it at this moment');
+    this.#isSidecarLeft = false;
     await this.#publish();
     return { bytes };
   }
 
   get #nextStem(): string {
     return fileStem(this.#last + 1, this.#dispatcher, this.#target.paths);
+  }
+
+  get #nextSidecar(): string {
+    return positionsPath(this.path, this.#nextStem);
   }
 
   async #publish(): Promise<void> {
@@ -78,7 +88,7 @@ export class DataDirectory {
 
   async #adopt(): Promise<void> {
     const path = this.nextFile;
-    const sidecarPath = positionsPath(this.path, this.#nextStem);
+    const sidecarPath = this.#nextSidecar;
     const sidecar = await this.#target.store.get(sidecarPath);
     if (sidecar === null) throw this.#foreign(path, 'it stands behind the index and has no sidecar');
     let positions: Positions;

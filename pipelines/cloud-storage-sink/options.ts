@@ -1,7 +1,7 @@
 import { MillraceError } from '../../lib/errors.ts';
 import type { PlainOptions } from '../../lib/flow/index.ts';
-import { formatBytes, formatDuration, parseBytes, parseDurationMs } from '../../lib/units.ts';
 import { type ObjectStore, STORE_PARAMETERS } from '../../lib/stores/index.ts';
+import { formatBytes, formatDuration, parseBytes, parseDurationMs } from '../../lib/units.ts';
 
 /**
  * Options of the cloud storage sink (spec storage-sink §7). Each has its default in the comment; a query parameter of `uri` under the kebab-case name

@@ -121,7 +121,12 @@ describe('wrong usage', () => {
     '%s exits 2 and says what is wrong with which option',
     async (_, args, words) => {
       const { code, stdout, stderr } = await server.cli(args);
-      expect({ code, stdout, said: words.filter((word) => stderr.includes(word)), stderr }).toEqual({ code: 2, stdout: '', said: words, stderr });
+      expect({ code, stdout, said: words.filter((word) => stderr.includes(word)), stderr }).toEqual({
+        code: 2,
+        stdout: '',
+        said: words,
+        stderr,
+      });
       expect(stderr).not.toMatch(/hunter2|ter2@|\n {4}at /);
       expect(stderr.trimEnd().split('\n').length).toBeLessThanOrEqual(words[0] === 'Usage: millrace' ? 30 : 2);
     },

@@ -21,7 +21,8 @@ export async function holdSlot(url: string, slot: string): Promise<{ readonly pi
       await closed;
       const other = new pg.Client(url);
       await other.connect();
-      while ((await other.query(`SELECT FROM pg_replication_slots WHERE slot_name = $1 AND active`, [slot])).rowCount) await other.query('SELECT pg_sleep(0.05)');
+      while ((await other.query(`SELECT FROM pg_replication_slots WHERE slot_name = $1 AND active`, [slot])).rowCount)
+        await other.query('SELECT pg_sleep(0.05)');
       await other.end();
     },
   };

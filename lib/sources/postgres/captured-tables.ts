@@ -1,5 +1,7 @@
 import { MillraceError } from '../../errors.ts';
 import {
+  type DdlEvent,
+  type Delivery,
   type DispatcherId,
   ddlEvent,
   dispatcherOfTable,
@@ -32,11 +34,17 @@ export interface CapturedTablesOptions {
   readonly state: PostgresState;
   /** Stores the state: durable when it resolves. */
   save(): Promise<void>;
-  /** The catalog's present view of a table, and the WAL position before it was read; null when it is gone. */
-  look(oid: number): Promise<{ table: CatalogTable | null; lsn: bigint }>;
+  /** The catalog's present view of a table; null when it is gone. */
+  look(oid: number): Promise<Look & { readonly table: CatalogTable | null }>;
   /** A relation that nobody captures appeared in the stream: perhaps it should join. */
   onUnknown(relation: RelationMessage): void;
   readonly logger: Logger;
+}
+
+/** When the catalog was read: where the safe WAL ended before, and where all WAL ended after. */
+export interface Look {
+  readonly before: bigint;
+  readonly after: bigint;
 }
 
 /**
@@ -99,8 +107,8 @@ export class CapturedTables implements SchemaResolver {
       return { ...this.lookup(state.oid), event: null };
     }
     captured.wasDescribed = true;
-    const { table: catalog, lsn } = await this.#options.look(state.oid);
-    if (catalog !== null && !this.compare(state.oid, catalog, lsn)) {
+    const { table: catalog, ...look } = await this.#options.look(state.oid);
+    if (catalog !== null && !this.compare(state.oid, catalog, look)) {
       await this.#options.save();
       return NOT_CAPTURED;
     }
@@ -151,15 +159,20 @@ export class CapturedTables implements SchemaResolver {
   }
 
   /**
-   * The catalog shows columns that no row has told of yet: a version of their own is due once the stream has passed `lsn` and still nothing has come.
-   *
-   * @param lsn where the WAL stood after the catalog was read.
+   * The catalog shows columns that no row has told of yet: a version of their own is due once the stream has passed that reading and still nothing has come.
    */
-  await(oid: number, catalog: CatalogTable, published: readonly string[], lsn: bigint): void {
+  expect(oid: number, catalog: CatalogTable, published: readonly string[], { after: lsn }: Look): void {
     const captured = this.#byOid.get(oid);
     if (captured === undefined || captured.current === null || captured.silent?.after === captured.current) return;
+    captured.silent = null;
     if (hasSameColumns(captured.current, versionFromCatalog(catalog, published, 0n))) return;
     captured.silent = { after: captured.current, catalog, published, lsn };
+  }
+
+  /** Whether all that the catalog showed last was understood: no look is needed until its rows change. */
+  isSettled(oid: number): boolean {
+    const captured = this.#byOid.get(oid);
+    return captured === undefined || (captured.awaited === null && captured.silent === null);
   }
 
   /**
@@ -171,7 +184,7 @@ export class CapturedTables implements SchemaResolver {
     const events: DdlEvent[] = [];
     for (const captured of this.#byOid.values()) {
       const { silent, state, current } = captured;
-      if (silent === null || current === null || resolvedTs < silent.lsn || resolvedTs <= current.version) continue;
+      if (silent === null || current === null || resolvedTs < silent.lsn - 1n || resolvedTs <= current.version) continue;
       // Rows of an open transaction stand behind the mark.
       const isAhead = delivery.events.some(
         (event) => event.type === 'dml' && event.rows.table.tableId === state.oid && event.rows.last.commitTs > resolvedTs,
@@ -202,18 +215,19 @@ export class CapturedTables implements SchemaResolver {
   /**
    * Compares what the catalog shows now with what it showed before (P6). What is harmless is remembered; else the table is stopped.
    *
-   * @param lsn where the WAL stood before the catalog was read.
    * @returns whether the table goes on. The state has changed and is not stored.
    */
-  compare(oid: number, now: CatalogTable, lsn: bigint): boolean {
+  compare(oid: number, now: CatalogTable, look: Look): boolean {
     const captured = this.#byOid.get(oid)!;
     const { state } = captured;
     if (state.status !== 'captured') return false;
     if (state.seen !== null) {
+      // Somebody else has looked since this was read.
+      if (now.readAt <= state.seen.readAt) return true;
       const verdict = compareCatalog(state.seen, now);
       if (verdict.kind === 'rewritten') return this.stop(oid, verdict.reason);
       if (verdict.kind === 'truncated' && captured.truncatedAt < state.seenSince) {
-        captured.awaited ??= { lsn, reason: verdict.reason };
+        captured.awaited ??= { lsn: look.after, reason: verdict.reason };
         return true;
       }
     }
@@ -221,7 +235,7 @@ export class CapturedTables implements SchemaResolver {
     state.missing = knownMissing(state.missing, now);
     state.seenSince = captured.seenLsn;
     state.seen = now;
-    captured.seenLsn = lsn;
+    captured.seenLsn = look.before;
     return true;
   }
 
@@ -314,7 +328,12 @@ interface Captured {
   /** Partitions were emptied: the stream must tell of a TRUNCATE before it passes `lsn`. */
   awaited: { readonly lsn: bigint; readonly reason: string } | null;
   /** The catalog has other columns than the version in force, `after`, and no row has told of it. */
-  silent: { readonly after: TableVersion; readonly catalog: CatalogTable; readonly published: readonly string[]; readonly lsn: bigint } | null;
+  silent: {
+    readonly after: TableVersion;
+    readonly catalog: CatalogTable;
+    readonly published: readonly string[];
+    readonly lsn: bigint;
+  } | null;
 }
 
 function hasSameColumns(a: TableVersion, b: TableVersion): boolean {

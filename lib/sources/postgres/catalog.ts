@@ -1,3 +1,4 @@
+import type { Clock } from '../../flow/index.ts';
 import { parseLsn } from '../../formats/pgoutput/index.ts';
 import { type Query, textOf } from './connection.ts';
 import { quoteLiteral } from './session-settings.ts';
@@ -47,6 +48,33 @@ export async function identifySystem(query: Query): Promise<{ systemIdentifier: 
 /** Up to where the server's WAL is safe on its disk. */
 export async function readWalPosition(query: Query): Promise<bigint> {
   const [row] = await query('SELECT pg_current_wal_flush_lsn() AS lsn');
+  return parseLsn(textOf(row, 'lsn')) ?? 0n;
+}
+
+/**
+ * Up to where the WAL was written when it was asked for, once that is on disk: whatever anybody has seen as committed lies before, also what was committed
+ * with `synchronous_commit = off`, which the server takes to its disk within three times `wal_writer_delay`. WAL that is no commit may stay behind for longer
+ * and is not waited for.
+ */
+export async function readCommittedPosition(query: Query, clock: Clock): Promise<bigint> {
+  const position = async (which: 'insert' | 'flush') => {
+    const [row] = await query(`SELECT pg_current_wal_${which}_lsn() AS lsn`);
+    return parseLsn(textOf(row, 'lsn')) ?? 0n;
+  };
+  const written = await position('insert');
+  for (let waitedMs = 0; ; waitedMs += FLUSH_POLL_MS) {
+    const flushed = await position('flush');
+    if (flushed >= written || waitedMs >= FLUSH_WAIT_MS) return flushed;
+    await clock.sleep(FLUSH_POLL_MS);
+  }
+}
+
+const FLUSH_POLL_MS = 50;
+const FLUSH_WAIT_MS = 800;
+
+/** Behind everything that the server has written, on its disk or not: what a catalog query before this has seen stands below it. */
+export async function readWalEnd(query: Query): Promise<bigint> {
+  const [row] = await query('SELECT pg_current_wal_insert_lsn() AS lsn');
   return parseLsn(textOf(row, 'lsn')) ?? 0n;
 }
 
@@ -127,6 +155,26 @@ export async function readTables(query: Query, where: string): Promise<CatalogTa
   const rows = await query(`SELECT (${TABLE_JSON})::text AS table FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE ${where} ORDER BY c.oid`);
   return rows.map((row) => JSON.parse(textOf(row, 'table')) as CatalogTable);
+}
+
+/** What is cheap to ask of every table: a text that changes when its catalog rows do. */
+export interface TableMark {
+  readonly oid: number;
+  readonly isPartition: boolean;
+  readonly mark: string;
+}
+
+export async function readTableMarks(query: Query, oids: readonly number[]): Promise<TableMark[]> {
+  const rows = await query(`SELECT c.oid, c.relispartition::text AS is_partition,
+    concat_ws('/', c.xmin, n.xmin, (SELECT sum(hashtext(a.xmin::text || ' ' || a.attnum)) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0),
+      (SELECT sum(hashtext(f.xmin::text || ' ' || f.adnum)) FROM pg_attrdef f WHERE f.adrelid = c.oid),
+      CASE WHEN c.relkind = 'p' THEN (SELECT sum(hashtext(l.xmin::text || ' ' || l.oid)) FROM pg_partition_tree(c.oid) t JOIN pg_class l ON l.oid = t.relid) END) AS mark
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE ${oidsIn(oids)}`);
+  return rows.map((row) => ({
+    oid: Number(textOf(row, 'oid')),
+    isPartition: textOf(row, 'is_partition') === 'true',
+    mark: textOf(row, 'mark'),
+  }));
 }
 
 export function oidsIn(oids: readonly number[]): string {

@@ -116,7 +116,7 @@ export function publicationGap(
   state: PostgresState,
   publication: PublicationFacts | null,
   published: readonly PublishedTable[],
-  present: readonly CatalogTable[],
+  present: readonly Pick<CatalogTable, 'oid' | 'isPartition'>[],
   forgiven: ReadonlySet<number> = new Set(),
 ): string | null {
   if (publication === null) return 'it was dropped';

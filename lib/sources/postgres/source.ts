@@ -3,7 +3,7 @@ import { Delivery, isDataEvent, resolvedEvent } from '../../events/index.ts';
 import type { JsonValue } from '../../formats/json.ts';
 import type { OpenSource, Source, SourceContext, SourceStatus } from '../source.ts';
 import { CapturedTables } from './captured-tables.ts';
-import { identifySystem, oidsIn, readPublishedTables, readTables, readWalPosition } from './catalog.ts';
+import { identifySystem, oidsIn, readCommittedPosition, readPublishedTables, readTables, readWalEnd, readWalPosition } from './catalog.ts';
 import { type ConnectOptions, ControlConnection, connectSession } from './connection.ts';
 import { type PostgresOptions, type PostgresSettings, postgresSettings } from './options.ts';
 import { checkSameSource, joinPublished, type Prepared, prepare, takeAgain } from './preflight.ts';
@@ -115,12 +115,13 @@ class PostgresRun implements OpenSource {
   /** What is due before the first delivery; stored when it resolves. */
   async start(): Promise<void> {
     const { state } = this.#prepared;
-    const lsn = await readWalPosition(this.#control.query);
+    const lsn = await readCommittedPosition(this.#control.query, this.#context.clock);
     this.headTs = lsn - 1n;
     const catalogs = await readTables(
       this.#control.query,
       oidsIn(state.tables.filter(({ status }) => status !== 'left').map(({ oid }) => oid)),
     );
+    const look = { before: lsn, after: await readWalEnd(this.#control.query) };
     const present = new Set(catalogs.map(({ oid }) => oid));
     for (const table of state.tables) {
       // Dropped before its snapshot was complete: nothing can be copied any more.
@@ -131,7 +132,7 @@ class PostgresRun implements OpenSource {
       if (this.#settings.isResnapshot(catalog.schema, catalog.name)) takeAgain(table, this.#checkpointTs);
       else if (needsSnapshot(table, this.#checkpointTs)) abandon(table);
       else if (table.status === 'stopped') this.#captured.stop(table.oid, 'it was stopped before, and not taken again since');
-      else this.#captured.compare(table.oid, catalog, lsn);
+      else this.#captured.compare(table.oid, catalog, look);
     }
     this.#markComplete();
     await this.#save();
@@ -193,6 +194,7 @@ class PostgresRun implements OpenSource {
     const isFirst = this.#checkpointTs === null;
     yield* this.#snapshot(due.map(({ oid }) => oid));
     if (this.#isStopped) return;
+    this.#phase = 'streaming';
     if (isFirst) {
       // Below the earliest of the snapshots everything is there of every table; a later one's rows stand beyond that until the stream comes by.
       // Without a snapshot nothing older than the slot is due.
@@ -206,7 +208,6 @@ class PostgresRun implements OpenSource {
   }
 
   async *#streamed(): AsyncGenerator<Delivery, void, undefined> {
-    this.#phase = 'streaming';
     const stream = this.#openStream();
     this.#stream = stream;
     if (this.#checkpointTs !== null) stream.confirm(this.#checkpointTs);
@@ -231,9 +232,22 @@ class PostgresRun implements OpenSource {
       next = null;
       if (result.done === true) return;
       const delivery = this.#observed(result.value);
-      if (delivery.events.length > 0) yield delivery;
+      if (delivery.events.length > 0) yield* this.#withSilentChanges(delivery);
     }
     if (this.#failure !== null) throw (this.#failure as { error: unknown }).error;
+  }
+
+  /** Schema changes that no row tells of stand before the resolved mark that passes them. */
+  async *#withSilentChanges(delivery: Delivery): AsyncGenerator<Delivery, void, undefined> {
+    const mark = delivery.events.find((event) => event.type === 'resolved');
+    const changes = mark === undefined ? [] : await this.#captured.silentChanges(delivery, mark.commitTs, mark.commitTimeUs);
+    if (mark === undefined || changes.length === 0) {
+      yield delivery;
+      return;
+    }
+    if (delivery.events.length > 1) yield delivery.with(delivery.events.filter((event) => event !== mark));
+    for (const change of changes) yield new Delivery([change]);
+    yield new Delivery([mark]);
   }
 
   #openStream(): PostgresStream {
@@ -346,9 +360,9 @@ class PostgresRun implements OpenSource {
   }
 
   async #look(oid: number) {
-    const lsn = await readWalPosition(this.#control.query);
+    const before = await readWalPosition(this.#control.query);
     const [table] = await readTables(this.#control.query, oidsIn([oid]));
-    return { table: table ?? null, lsn };
+    return { table: table ?? null, before, after: await readWalEnd(this.#control.query) };
   }
 
   #save(): Promise<void> {

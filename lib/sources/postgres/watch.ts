@@ -1,7 +1,17 @@
 import { MillraceError, reasonOf } from '../../errors.ts';
 import type { Clock, Logger } from '../../flow/index.ts';
 import type { CapturedTables } from './captured-tables.ts';
-import { oidsIn, readCapturable, readPublication, readPublishedTables, readSlot, readTables, readWalPosition } from './catalog.ts';
+import {
+  oidsIn,
+  readCapturable,
+  readPublication,
+  readPublishedTables,
+  readSlot,
+  readTableMarks,
+  readTables,
+  readWalEnd,
+  readWalPosition,
+} from './catalog.ts';
 import type { Query } from './connection.ts';
 import type { PostgresSettings } from './options.ts';
 import { addTables, identityProblems, isOwned, publicationGap, qualified } from './publication.ts';
@@ -29,6 +39,8 @@ export interface WatchOptions {
 export class Watch {
   readonly #options: WatchOptions;
   readonly #warned = new Set<string>();
+  /** By oid: the catalog as it was when the table was last compared. */
+  #marks = new Map<number, string>();
   #cancel = () => {};
   #looking: Promise<void> | null = null;
   #isClosed = false;
@@ -67,14 +79,17 @@ export class Watch {
   async #look(): Promise<void> {
     const { settings, state, query, versionNumber, captured } = this.#options;
     const name = settings.publication;
-    const lsn = await readWalPosition(query);
+    const before = await readWalPosition(query);
     const publication = await readPublication(query, name);
     const published = await readPublishedTables(query, name, versionNumber);
     const followed = state.tables.filter(({ status }) => status !== 'left').map(({ oid }) => oid);
-    const present = await readTables(query, oidsIn(followed));
+    const marks = await readTableMarks(query, followed);
+    const changed = marks.filter(({ oid, mark }) => this.#marks.get(oid) !== mark).map(({ oid }) => oid);
+    const present = await readTables(query, oidsIn(changed));
+    const look = { before, after: await readWalEnd(query) };
     if (this.#isClosed) return;
     const waiting = new Set(state.tables.filter(({ wantsSnapshot }) => wantsSnapshot).map(({ oid }) => oid));
-    const reason = publicationGap(state, publication, published, present, waiting);
+    const reason = publicationGap(state, publication, published, marks, waiting);
     if (reason !== null) {
       this.#options.onFailure(new MillraceError('MR_PUBLICATION_GAP', { publication: name, reason }));
       return;
@@ -83,25 +98,23 @@ export class Watch {
     for (const table of present) {
       const known = captured.stateOf(table.oid);
       if (known === null || known.status !== 'captured' || known.wantsSnapshot) continue;
-      const before = JSON.stringify(known.seen?.columns);
-      hasChanged = !captured.compare(table.oid, table, lsn) || before !== JSON.stringify(known.seen?.columns) || hasChanged;
+      const seen = JSON.stringify(known.seen?.columns);
+      hasChanged = !captured.compare(table.oid, table, look) || seen !== JSON.stringify(known.seen?.columns) || hasChanged;
     }
     if (hasChanged) await this.#options.save();
-    await this.#expectSilentChanges(present, published);
+    const columns = new Map(published.map((table) => [table.oid, table.columns]));
+    for (const table of present) {
+      const listed = columns.get(table.oid);
+      if (listed !== undefined) captured.expect(table.oid, table, listed, look);
+    }
+    // The marks are older than what was read: a change between is looked at again. So is what was not taken up.
+    const taken = new Set(present.filter((table) => captured.stateOf(table.oid)?.seen === table).map(({ oid }) => oid));
+    const settled = marks.filter(({ oid, mark }) => captured.isSettled(oid) && (taken.has(oid) || this.#marks.get(oid) === mark));
+    this.#marks = new Map(settled.map(({ oid, mark }) => [oid, mark]));
     const unknown = published.some((table) => settings.isWanted(table.schema, table.name) && captured.stateOf(table.oid) === null);
     const isOurs = publication !== null && isOwned(publication, settings.slot);
     if ((await this.#addNewTables(new Set(published.map(({ oid }) => oid)), isOurs)) || unknown) this.#options.onJoin();
     await this.#checkRetention();
-  }
-
-  async #expectSilentChanges(present: readonly CatalogTable[], published: readonly PublishedTable[]): Promise<void> {
-    const { captured, query } = this.#options;
-    const columns = new Map(published.map((table) => [table.oid, table.columns]));
-    const lsn = await readWalPosition(query);
-    for (const table of present) {
-      const listed = columns.get(table.oid);
-      if (listed !== undefined && captured.stateOf(table.oid)?.status === 'captured') captured.await(table.oid, table, listed, lsn);
-    }
   }
 
   /** Returns whether any was added. */

@@ -2,7 +2,10 @@ import { describe, expect, it } from '@jest/globals';
 import { filter, firstValueFrom } from 'rxjs';
 import { MillraceError } from '../../../lib/errors.ts';
 import { resolvedEvent } from '../../../lib/events/index.ts';
+import type { Checkpoint } from '../../../lib/runtime/checkpoint.ts';
+import { CheckpointLoop } from '../../../lib/runtime/checkpoint-loop.ts';
 import { run } from '../../../lib/runtime/index.ts';
+import { manualClock } from '../../support/manual-clock.ts';
 import {
   delivery,
   errorOf,
@@ -56,6 +59,35 @@ describe('the checkpoints of a run', () => {
     await running.stop({ drain: false });
     expect(world.stored?.checkpointTs).toBe(6n);
     expect(world.entries('confirm').at(-1)).toBe('confirm 6');
+  });
+
+  it('saves at most one interval later when the clock was set back', async () => {
+    const clock = manualClock();
+    const now = clock.now;
+    let shift = 86_400_000;
+    const saved: unknown[] = [];
+    const store = {
+      name: 'memory',
+      load: async () => null,
+      save: async (_: string, { checkpointTs }: Checkpoint) => void saved.push(checkpointTs),
+    };
+    const loop = new CheckpointLoop({
+      pipeline: 'p',
+      store,
+      loaded: null,
+      clock: { ...clock, now: () => now() + shift },
+      publish: async () => {},
+      confirm: () => {},
+      onFailure: () => {},
+    });
+    loop.advance(5n);
+    await new Promise(setImmediate);
+    shift = 0;
+    loop.advance(6n);
+    await new Promise(setImmediate);
+    clock.advance(200);
+    await new Promise(setImmediate);
+    expect(saved).toEqual([5n, 6n]);
   });
 
   it('keeps one save in flight and takes the newest checkpoint next', async () => {

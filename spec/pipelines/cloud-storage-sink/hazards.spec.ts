@@ -1,7 +1,17 @@
 import { describe, expect, it } from '@jest/globals';
-import { type DmlEvent, ddlEvent, dmlEvent, RowBlockWriter, type Table, truncateEvent } from '../../../lib/events/index.ts';
+import {
+  type DmlEvent,
+  ddlEvent,
+  dmlEvent,
+  RowBlockWriter,
+  resolvedEvent,
+  syncpointEvent,
+  type Table,
+  truncateEvent,
+} from '../../../lib/events/index.ts';
 import { MemoryStore } from '../../../lib/stores/index.ts';
 import { cloudStorage, listTables, readTable, rebuildTable } from '../../../pipelines/index.ts';
+import { GateStore } from '../../support/gate-store.ts';
 import { manualClock } from '../../support/manual-clock.ts';
 import { openWorld, runSink, settle, type Transaction, table } from '../../support/sink-world.ts';
 
@@ -64,6 +74,95 @@ describe('a target that is written to with other options than before', () => {
   });
 });
 
+describe('a writer that does not know that another has taken over', () => {
+  it('ends without touching what the other one published', async () => {
+    const store = new MemoryStore();
+    const clock = manualClock();
+    const stale = await openWorld(store, {}, clock);
+    stale.send(row(10n, users(7n)));
+    clock.advance(5000);
+    await settle();
+    stale.send(row(20n, users(7n)), row(30n, users(7n)));
+    const history = [transaction(20n, () => row(20n, users(7n)))];
+    expect((await runSink(store, history, NONE, { checkpointTs: 10n })).error).toBeNull();
+    clock.advance(5000);
+    await settle();
+    expect(stale.end).toMatchObject({ code: 'MR_FOREIGN_FILE' });
+    await stale.close();
+    expect(await idsOf(store)).toEqual(['I10', 'I20']);
+  });
+
+  it('writes over a sidecar whose data file a crash kept from coming', async () => {
+    const store = new MemoryStore();
+    await store.put('public/users/7/meta/CDC00000000000000000001.positions', [Buffer.from('left behind')]);
+    expect((await runSink(store, [transaction(10n, () => row(10n, users(7n)))], NONE)).error).toBeNull();
+    expect(await idsOf(store)).toEqual(['I10']);
+  });
+});
+
+describe('an end while something is under way', () => {
+  it('unsubscribing in the middle of a write: the file becomes whole before close resolves, and nothing is acked', async () => {
+    const store = new GateStore();
+    const clock = manualClock();
+    const world = await openWorld(store, {}, clock);
+    store.hold(/CDC\d+\.json$/);
+    const event = row(10n, users(7n));
+    const heard: string[] = [];
+    event.ack.addPostFlush(() => heard.push('flushed'));
+    world.send(event);
+    clock.advance(5000);
+    await settle();
+    expect(store.waiting).toBe(1);
+    const closing = world.close().then(() => heard.push('closed'));
+    await settle();
+    expect(heard).toEqual([]);
+    store.release();
+    await closing;
+    expect(heard).toEqual(['closed']);
+    expect(String(await store.get('public/users/7/meta/CDC.index'))).toBe('CDC00000000000000000001.json\n');
+  });
+
+  it('a drain with a marker in flight completes behind the schema change and the rows that wait for it', async () => {
+    const store = new GateStore();
+    const world = await openWorld(store, {}, manualClock());
+    store.hold(/CDC\d+\.json$/);
+    const ddl = ddlEvent({ position: { commitTs: 20n, ordinal: 0 }, commitTimeUs: 0n, table: users(20n), query: 'ALTER', action: 5 });
+    world.send(row(10n, users(7n)));
+    world.send(ddl);
+    world.send(row(20n, users(20n)), resolvedEvent(20n));
+    await world.complete();
+    expect(world.end).toBeNull();
+    store.release();
+    for (let turn = 0; turn < 10 && world.end === null; turn++) await settle();
+    expect(world.end).toBe('complete');
+    expect(world.reports.map(({ rows: count, reason }) => `${count} ${reason}`)).toEqual(['1 barrier', '0 barrier', '1 close']);
+    expect(world.context.progress.checkpointTs).toBe(20n);
+    await world.close();
+  });
+
+  it('a table that fails while a marker of another is in flight: the run ends, the marker is never acked', async () => {
+    const store = new GateStore();
+    const world = await openWorld(store, {}, manualClock());
+    const putIfAbsent = store.putIfAbsent.bind(store);
+    store.putIfAbsent = (key, body) => (key.startsWith('public/other') ? Promise.reject(new Error('lost')) : putIfAbsent(key, body));
+    store.hold(/users.*CDC\d+\.json$/);
+    const other = table('other', 1n, ['id', 'name'], ['id']);
+    world.send(row(10n, users(7n)), row(10n, other));
+    const syncpoint = syncpointEvent(11n);
+    let isFlushed = false;
+    syncpoint.ack.addPostFlush(() => {
+      isFlushed = true;
+    });
+    world.send(syncpoint);
+    await settle();
+    expect(world.end).toMatchObject({ code: 'MR_SINK_WRITE_FAILED', details: { table: 'public.other' } });
+    store.release();
+    await world.close();
+    expect(isFlushed).toBe(false);
+    expect(world.context.progress.checkpointTs).toBe(0n);
+  });
+});
+
 describe('options that no reader could take apart are refused before anything is written', () => {
   it.each([
     [{ protocol: 'canal-json', terminator: '{' }],
@@ -78,7 +177,13 @@ describe('options that no reader could take apart are refused before anything is
   it.each([';', 'NULL'])('a column called %j does not break a header', async (name) => {
     const store = new MemoryStore();
     const odd = table('users', 7n, ['id', name], ['id']);
-    const make = () => dmlEvent(new RowBlockWriter(odd).beginTransaction(10n).insert({ id: '1', [name]: 'x' }).build());
+    const make = () =>
+      dmlEvent(
+        new RowBlockWriter(odd)
+          .beginTransaction(10n)
+          .insert({ id: '1', [name]: 'x' })
+          .build(),
+      );
     const csv = { outputFieldHeader: true, null: 'NULL' };
     expect((await runSink(store, [transaction(10n, make)], { protocol: 'csv', terminator: ';', csv })).error).toBeNull();
     expect(await idsOf(store)).toEqual(['I1']);
@@ -102,7 +207,13 @@ describe('clock hazards', () => {
     }
     await world.sink.publishCheckpoint(20n, true);
     await world.close();
-    expect(world.reports.map(({ path }) => path.split('/')[3])).toEqual(['1970-01-02', '1970-01-03', '1970-01-02', '1970-01-04', '1970-01-03']);
+    expect(world.reports.map(({ path }) => path.split('/')[3])).toEqual([
+      '1970-01-02',
+      '1970-01-03',
+      '1970-01-02',
+      '1970-01-04',
+      '1970-01-03',
+    ]);
     expect(await idsOf(store)).toEqual(['I10', 'I11', 'I12', 'I13', 'I14']);
   });
 
@@ -222,7 +333,10 @@ describe.each(['canal-json', 'csv'])('odd tables, %s', (protocol) => {
     const bare = table('users', 7n, []);
     const write = () => new RowBlockWriter(bare).beginTransaction(10n).insert({}).insert({}).delete({}).build();
     const history: Transaction[] = [
-      { commitTs: 7n, events: () => [ddlEvent({ position: { commitTs: 7n, ordinal: 0 }, commitTimeUs: 0n, table: bare, startsEmpty: true })] },
+      {
+        commitTs: 7n,
+        events: () => [ddlEvent({ position: { commitTs: 7n, ordinal: 0 }, commitTimeUs: 0n, table: bare, startsEmpty: true })],
+      },
       { commitTs: 10n, events: () => [dmlEvent(write())] },
     ];
     expect((await runSink(store, history, { ...NONE, protocol })).error).toBeNull();

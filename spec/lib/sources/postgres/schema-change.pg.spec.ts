@@ -45,6 +45,28 @@ describe('P7: schema changes come in order with the rows', () => {
     expect(run.source.status().tables.get('public.t')?.stopped).toBe(false);
   });
 
+  it('P6: a new column reaches readers though no row tells of it', async () => {
+    const { run, query, same, url, options } = await capturing('silent');
+    await query('ALTER TABLE t ADD COLUMN extra int DEFAULT 7');
+    await run.pullAlong(() => run.target.statements.some((text) => text.includes('ALTER')));
+    await same();
+    await query('INSERT INTO t VALUES (200), (201); ALTER TABLE t DROP COLUMN note');
+    run.checkpoints = false;
+    await run.pullAlong(() => run.target.statements.some((text) => text.includes('DROP COLUMN')));
+    await query('INSERT INTO t VALUES (202), (203)');
+    await same();
+    const before = shape(run);
+    await run.close();
+    const again = await Run.open(options, run.target);
+    expect(await again.differences(url, 'pub')).toEqual([]);
+    expect(shape(again)).toEqual(before);
+    expect(again.target.statements.filter((text) => text.includes('ALTER')).slice(0, 2)).toEqual([
+      'ddl public.t 5 ALTER TABLE "public"."t" ADD COLUMN "extra" integer DEFAULT \'7\'',
+      'ddl public.t 6 ALTER TABLE "public"."t" DROP COLUMN "note"',
+    ]);
+    await again.close();
+  });
+
   it('several changes of the schema, TRUNCATEs and several changes of a key in one transaction', async () => {
     const { run, query, same } = await capturing('one_transaction');
     await query(`BEGIN; INSERT INTO t VALUES (500, 'a'); UPDATE t SET note = 'b' WHERE id = 500; UPDATE t SET id = 501 WHERE id = 500; DELETE FROM t WHERE id = 501;
