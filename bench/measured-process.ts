@@ -1,22 +1,30 @@
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { rm, writeFile } from 'node:fs/promises';
 import { performance } from 'node:perf_hooks';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import type { Run } from './stats.ts';
 
-/** Runs a bench child (a script of this folder), which prints one JSON line with what it measured of itself. */
+/** Runs a bench child (the compiled form of a script of this folder), which prints one JSON line with what it measured of itself. */
 export async function runChild(script: string, args: readonly string[]): Promise<Run> {
-  const url = new URL(script, import.meta.url);
-  const child = spawn(process.execPath, ['--import', 'tsx', url.pathname, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+  return JSON.parse((await runNode(script, args)).at(-1)!) as Run;
+}
+
+/** Runs a script of this folder, compiled, and returns the lines that it printed, at least one. */
+export async function runNode(script: string, args: readonly string[]): Promise<string[]> {
+  const compiled = fileURLToPath(new URL(script.replace(/\.ts$/, '.js'), await compile()));
+  const child = spawn(process.execPath, [compiled, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
   let output = '';
   child.stdout.on('data', (chunk: Buffer) => {
     output += chunk.toString();
   });
   const code = await new Promise((resolve) => child.once('close', resolve));
-  const line = output.trim().split('\n').at(-1);
-  if (code !== 0 || line === undefined) throw new Error(`${script} ${args.join(' ')} ended with ${String(code)}: ${output}`);
-  return JSON.parse(line) as Run;
+  const lines = output.trim().split('\n');
+  if (code !== 0 || lines.at(-1) === '') throw new Error(`${script} ${args.join(' ')} ended with ${String(code)}: ${output}`);
+  return lines;
 }
 
-/** Times another program from outside. */
+/** Times another program from outside, its start included. */
 export async function runProgram(command: string, args: readonly string[], env: NodeJS.ProcessEnv, rows: number): Promise<Run> {
   const start = performance.now();
   const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'inherit'], env: { ...process.env, ...env } });
@@ -34,4 +42,22 @@ export async function measureSelf(work: () => Promise<number>): Promise<void> {
   const { user, system } = process.cpuUsage(cpu);
   const run: Run = { rows, seconds, cpuSeconds: (user + system) / 1e6, peakRssMiB: process.resourceUsage().maxRSS / 1024 };
   process.stdout.write(`\n${JSON.stringify(run)}\n`, () => process.exit(0));
+}
+
+let compilation: Promise<URL> | null = null;
+
+/** Once for each bench: children run what a user's process runs, without a loader in their memory and their CPU time. */
+function compile(): Promise<URL> {
+  compilation ??= (async () => {
+    const here = new URL('./', import.meta.url);
+    // Compiled already: this is the compiled bench itself.
+    if (import.meta.url.endsWith('.js')) return here;
+    const out = new URL('../node_modules/.cache/millrace-bench/', here);
+    const tsc = new URL('../node_modules/typescript/bin/tsc', here);
+    await rm(out, { recursive: true, force: true });
+    await promisify(execFile)(process.execPath, [fileURLToPath(tsc), '-p', fileURLToPath(new URL('tsconfig.json', here))]);
+    await writeFile(new URL('package.json', out), '{ "type": "module" }\n');
+    return new URL('bench/', out);
+  })();
+  return compilation;
 }

@@ -65,7 +65,13 @@ describe('the packed tarball', () => {
     const tarball = (await readdir(dir)).find((name) => name.endsWith('.tgz'));
     await writeFile(join(dir, 'package.json'), JSON.stringify({ type: 'module', private: true }));
     await writeFile(join(dir, 'main.ts'), PROGRAM);
-    const options = { strict: true, target: 'es2022', module: 'nodenext', types: ['node'], typeRoots: [join(ROOT, 'node_modules', '@types')] };
+    const options = {
+      strict: true,
+      target: 'es2022',
+      module: 'nodenext',
+      types: ['node'],
+      typeRoots: [join(ROOT, 'node_modules', '@types')],
+    };
     await writeFile(join(dir, 'tsconfig.json'), JSON.stringify({ compilerOptions: options, include: ['main.ts'] }));
     await exec('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', join(dir, tarball!)], { cwd: dir });
 

@@ -1,6 +1,6 @@
 import type { Delivery } from '../events/index.ts';
-import type { JsonValue } from '../formats/json.ts';
 import type { Clock, Logger, Metrics, PlainOptions } from '../flow/index.ts';
+import type { JsonValue } from '../formats/json.ts';
 
 /** A port: where changes come from. A value in a definition; nothing connects until `open`. */
 export interface Source {

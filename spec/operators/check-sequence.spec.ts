@@ -73,7 +73,10 @@ describe('checkSequence', () => {
       ({ deliveries, context, expectDeliveries }) => {
         const source = deliveries('h-x-|', { h: 'hello:a#1.1 hello:b#1.1', x: 'a@5#1.2 b@5#1.2 a@6#1.4 b@6#1.3 a@7#1.5' });
         const expected = '         h-x-|';
-        expectDeliveries(source.pipe(checkSequence().withContext(context))).toBe(expected, { h: 'hello:a#1.1 hello:b#1.1', x: 'b@5#1.2 b@6#1.3' });
+        expectDeliveries(source.pipe(checkSequence().withContext(context))).toBe(expected, {
+          h: 'hello:a#1.1 hello:b#1.1',
+          x: 'b@5#1.2 b@6#1.3',
+        });
       },
       { sessions },
     );

@@ -146,7 +146,7 @@ export class CapturedTables implements SchemaResolver {
     const next = state.history.find((entry) => entry.version === version) ?? { ...current, version };
     this.#remember(state, next);
     const table = this.#enforce(captured, next);
-    captured.truncatedAt = at.commitTs;
+    state.truncatedAt = at.commitTs;
     await this.#options.save();
     const { commitTs, ordinal, commitTimeUs } = at;
     return truncateEvent({ position: { commitTs, ordinal }, commitTimeUs, table, query: truncateQuery(next) });
@@ -226,7 +226,7 @@ export class CapturedTables implements SchemaResolver {
       if (now.readAt <= state.seen.readAt) return true;
       const verdict = compareCatalog(state.seen, now);
       if (verdict.kind === 'rewritten') return this.stop(oid, verdict.reason);
-      if (verdict.kind === 'truncated' && captured.truncatedAt < state.seenSince) {
+      if (verdict.kind === 'truncated' && state.truncatedAt < state.seenSince) {
         captured.awaited ??= { lsn: look.after, reason: verdict.reason };
         return true;
       }
@@ -249,7 +249,7 @@ export class CapturedTables implements SchemaResolver {
     for (const captured of this.#byOid.values()) {
       const { awaited, state } = captured;
       if (awaited === null) continue;
-      if (captured.truncatedAt >= state.seenSince) captured.awaited = null;
+      if (state.truncatedAt >= state.seenSince) captured.awaited = null;
       else if (resolvedTs >= awaited.lsn) hasStopped = !this.stop(state.oid, awaited.reason) || hasStopped;
     }
     return hasStopped;
@@ -303,7 +303,7 @@ export class CapturedTables implements SchemaResolver {
 
   #captured(state: TableState, current: TableVersion | null): Captured {
     const table = current === null ? null : tableOf(this.dispatcherOf(state.oid), state.oid, current);
-    return { state, current, table, wasDescribed: false, truncatedAt: -1n, seenLsn: state.seenSince, awaited: null, silent: null };
+    return { state, current, table, wasDescribed: false, seenLsn: state.seenSince, awaited: null, silent: null };
   }
 
   #enforce(captured: Captured, version: TableVersion): Table {
@@ -321,8 +321,6 @@ interface Captured {
   table: Table | null;
   /** A relation message has come in this session. */
   wasDescribed: boolean;
-  /** commitTs of the newest TRUNCATE that was streamed. */
-  truncatedAt: bigint;
   /** Where the WAL stood before `state.seen` was read. */
   seenLsn: bigint;
   /** Partitions were emptied: the stream must tell of a TRUNCATE before it passes `lsn`. */

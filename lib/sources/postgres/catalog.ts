@@ -98,6 +98,8 @@ export interface CatalogColumn {
   /** `atthasmissing`: rows written before the column existed read as `missing`, nothing rewritten. */
   readonly hasMissing: boolean;
   readonly missing: string | null;
+  /** Of an enum, or an array or domain of one: the labels by oid, since renaming one changes what every row reads as; else null. */
+  readonly labels: Readonly<Record<string, string>> | null;
   /** Which transactions wrote its `pg_attribute` and `pg_attrdef` rows. */
   readonly xmin: string;
   readonly defaultXmin: string | null;
@@ -117,6 +119,8 @@ export interface CatalogLeaf {
   readonly fileNode: number;
   /** −1 right after a TRUNCATE. */
   readonly rowsEstimated: number;
+  /** Which transaction attached it. */
+  readonly attachedXmin: string;
   /** It was made as a partition, empty; not attached later. */
   readonly isBornPartition: boolean;
 }
@@ -141,6 +145,8 @@ export interface CatalogTable {
   readonly primaryKey: readonly number[];
   readonly identityKey: readonly number[];
   readonly partitions: readonly CatalogLeaf[];
+  /** −1 right after a TRUNCATE or a rewrite by ALTER TABLE, not after VACUUM FULL; of a partitioned table not its own rows. */
+  readonly rowsEstimated: number;
   /** When statistics were last gathered of it or of a partition, and when this was read: seconds since 1970 by the server; 0 for never. */
   readonly analyzedAt: number;
   readonly readAt: number;
@@ -168,7 +174,8 @@ export async function readTableMarks(query: Query, oids: readonly number[]): Pro
   const rows = await query(`SELECT c.oid, c.relispartition::text AS is_partition,
     concat_ws('/', c.xmin, n.xmin, (SELECT sum(hashtext(a.xmin::text || ' ' || a.attnum)) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0),
       (SELECT sum(hashtext(f.xmin::text || ' ' || f.adnum)) FROM pg_attrdef f WHERE f.adrelid = c.oid),
-      CASE WHEN c.relkind = 'p' THEN (SELECT sum(hashtext(l.xmin::text || ' ' || l.oid)) FROM pg_partition_tree(c.oid) t JOIN pg_class l ON l.oid = t.relid) END) AS mark
+      CASE WHEN c.relkind = 'p' THEN (SELECT sum(hashtext(l.xmin::text || ' ' || l.oid)) FROM pg_partition_tree(c.oid) t JOIN pg_class l ON l.oid = t.relid) END,
+      (SELECT sum(hashtext(e.xmin::text || ' ' || e.oid)) FROM pg_enum e)) AS mark
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE ${oidsIn(oids)}`);
   return rows.map((row) => ({
     oid: Number(textOf(row, 'oid')),
@@ -208,12 +215,18 @@ const BASE_TYPE = `(WITH RECURSIVE d AS (
 const LEAF_MISSING = `(SELECT (la.attmissingval::text::text[])[1] FROM pg_partition_tree(c.oid) l JOIN pg_attribute la ON la.attrelid = l.relid
     WHERE l.isleaf AND la.attname = a.attname AND la.atthasmissing LIMIT 1)`;
 
+const LABELS = `(WITH RECURSIVE e AS (
+    SELECT t.oid, t.typtype, t.typcategory, t.typbasetype, t.typelem FROM pg_type t WHERE t.oid = a.atttypid
+    UNION ALL SELECT t.oid, t.typtype, t.typcategory, t.typbasetype, t.typelem FROM e
+      JOIN pg_type t ON t.oid = CASE WHEN e.typtype = 'd' THEN e.typbasetype ELSE e.typelem END WHERE e.typtype = 'd' OR e.typcategory = 'A')
+  SELECT json_object_agg(v.oid, v.enumlabel ORDER BY v.oid) FROM e JOIN pg_enum v ON v.enumtypid = e.oid)`;
+
 const COLUMNS_JSON = `(SELECT json_agg(json_build_object('attnum', a.attnum, 'name', a.attname, 'isDropped', a.attisdropped,
     'typeOid', a.atttypid::int8, 'typeModifier', a.atttypmod,
     'baseType', coalesce(b.base ->> 'type', 'other'), 'baseTypeModifier', coalesce((b.base ->> 'modifier')::int, -1),
     'sqlType', format_type(a.atttypid, a.atttypmod), 'isNullable', NOT a.attnotnull, 'generated', a.attgenerated,
     'isIdentityColumn', a.attidentity <> '', 'hasDefault', a.atthasdef, 'hasMissing', m.missing IS NOT NULL,
-    'missing', m.missing, 'xmin', a.xmin::text, 'defaultXmin', f.xmin::text,
+    'missing', m.missing, 'labels', ${LABELS}, 'xmin', a.xmin::text, 'defaultXmin', f.xmin::text,
     'settings', concat_ws(' ', a.attstattarget, a.attstorage, a.attcompression, a.attoptions::text, a.attnotnull, a.attidentity, a.atthasdef,
       a.attacl::text, a.attinhcount, a.attislocal)) ORDER BY a.attnum)
   FROM pg_attribute a LEFT JOIN pg_attrdef f ON f.adrelid = a.attrelid AND f.adnum = a.attnum CROSS JOIN LATERAL (SELECT ${BASE_TYPE} AS base) b
@@ -221,11 +234,11 @@ const COLUMNS_JSON = `(SELECT json_agg(json_build_object('attnum', a.attnum, 'na
   WHERE a.attrelid = c.oid AND a.attnum > 0)`;
 
 const PARTITIONS_JSON = `(WITH RECURSIVE p AS (
-    SELECT h.inhrelid FROM pg_inherits h WHERE h.inhparent = c.oid
-    UNION ALL SELECT h.inhrelid FROM pg_inherits h JOIN p ON h.inhparent = p.inhrelid)
+    SELECT h.inhrelid, h.xmin::text AS attached_xmin FROM pg_inherits h WHERE h.inhparent = c.oid
+    UNION ALL SELECT h.inhrelid, h.xmin::text FROM pg_inherits h JOIN p ON h.inhparent = p.inhrelid)
   SELECT json_agg(json_build_object('oid', l.oid::int8, 'isLeaf', l.relkind <> 'p', 'name', l.relname, 'replicaIdentity', l.relreplident,
     'hasIdentityIndex', ${indexKey(IDENTITY_INDEX('l'), 'l.oid')} IS NOT NULL, 'snapshotFileNode', l.relfilenode::int8, 'fileNode', coalesce(pg_relation_filenode(l.oid), 0)::int8,
-    'rowsEstimated', l.reltuples,
+    'rowsEstimated', l.reltuples, 'attachedXmin', p.attached_xmin,
     'isBornPartition', EXISTS (SELECT FROM pg_type t JOIN pg_attribute a ON a.attrelid = l.oid AND a.attnum = 1
       WHERE t.oid = l.reltype AND t.xmin = a.xmin AND t.cmin = a.cmin)) ORDER BY l.oid)
   FROM p JOIN pg_class l ON l.oid = p.inhrelid WHERE c.relkind = 'p')`;
@@ -234,9 +247,10 @@ const TABLE_JSON = `json_build_object('oid', c.oid::int8, 'schema', n.nspname, '
   'replicaIdentity', c.relreplident, 'snapshotFileNode', c.relfilenode::int8, 'fileNode', coalesce(pg_relation_filenode(c.oid), 0)::int8,
   'columns', coalesce(${COLUMNS_JSON}, '[]'), 'primaryKey', coalesce(${indexKey('i.indisprimary')}, '[]'),
   'identityKey', coalesce(${indexKey(IDENTITY_INDEX('c'))}, '[]'), 'partitions', coalesce(${PARTITIONS_JSON}, '[]'),
-  'readAt', extract(epoch FROM clock_timestamp()),
-  'analyzedAt', (SELECT coalesce(max(extract(epoch FROM greatest(s.last_analyze, s.last_autoanalyze, s.last_vacuum, s.last_autovacuum))), 0)
-    FROM pg_stat_all_tables s WHERE c.relkind = 'p' AND s.relid IN (SELECT relid FROM pg_partition_tree(c.oid))))`;
+  'rowsEstimated', c.reltuples, 'readAt', extract(epoch FROM clock_timestamp()),
+  'analyzedAt', (SELECT coalesce(max(extract(epoch FROM greatest(pg_stat_get_last_analyze_time(s.relid), pg_stat_get_last_autoanalyze_time(s.relid),
+      pg_stat_get_last_vacuum_time(s.relid), pg_stat_get_last_autovacuum_time(s.relid)))), 0)
+    FROM (SELECT c.oid AS relid UNION SELECT l.relid::oid FROM pg_partition_tree(c.oid) l) s))`;
 
 /** What a publication does, and what its catalog row is. */
 export interface PublicationFacts {

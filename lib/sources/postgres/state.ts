@@ -44,6 +44,8 @@ export interface TableState {
   seen: CatalogTable | null;
   /** The WAL position before the comparison before that: a TRUNCATE streamed since explains new file nodes. */
   seenSince: bigint;
+  /** commitTs of the newest TRUNCATE that was streamed; −1 when there was none. */
+  truncatedAt: bigint;
   /** By attnum: what rows that are older than the column read as, as soon as it was seen; a rewrite takes it out of the catalog. */
   missing: Record<string, string | null>;
 }
@@ -63,7 +65,7 @@ export function newTableState(
   return {
     ...{ oid: names.oid, schema: names.schema, name: names.name, entry: names.entry },
     ...{ status: 'captured', wantsSnapshot, snapshotVersion: null, abandoned: [], dropBefore: 0n, hasPast, history: [] },
-    ...{ seen: null, seenSince: 0n, missing: {} },
+    ...{ seen: null, seenSince: 0n, truncatedAt: -1n, missing: {} },
   };
 }
 
@@ -94,6 +96,7 @@ export function stateFromJson(json: JsonValue | null): PostgresState | null {
         abandoned: table.abandoned.map((version) => BigInt(version)),
         dropBefore: BigInt(table.dropBefore),
         seenSince: BigInt(table.seenSince),
+        truncatedAt: BigInt(table.truncatedAt),
         history: table.history.map((entry) => ({ ...entry, version: BigInt(entry.version) })),
       })),
     };

@@ -104,7 +104,12 @@ describe('P6: what the catalog shows of changes to rows that send no row events'
       ['ALTER TABLE t DETACH PARTITION p1', "UPDATE p1 SET note = 'x'", 'ALTER TABLE t ATTACH PARTITION p1 FOR VALUES FROM (0) TO (30)'],
       /partition p1 was detached and attached again/,
     ],
-    ['a column that was rewritten, and analyzed', PLAIN, ['ALTER TABLE t ALTER note TYPE text USING upper(note)', 'ANALYZE t'], /column note was rewritten/],
+    [
+      'a column that was rewritten, and analyzed',
+      PLAIN,
+      ['ALTER TABLE t ALTER note TYPE text USING upper(note)', 'ANALYZE t'],
+      /column note was rewritten/,
+    ],
   ])('%s stops the table', async (_hazard, schema, statements, expected) => {
     expect(await verdict(schema, statements)).toMatch(expected);
   });

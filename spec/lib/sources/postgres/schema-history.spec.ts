@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { dispatcherOfTable } from '../../../../lib/events/index.ts';
 import type { RelationMessage } from '../../../../lib/formats/pgoutput/index.ts';
 import type { CatalogColumn, CatalogTable } from '../../../../lib/sources/postgres/catalog.ts';
-import { compareCatalog, knownMissing } from '../../../../lib/sources/postgres/rewrite-watch.ts';
+import { knownMissing } from '../../../../lib/sources/postgres/rewrite-watch.ts';
 import {
   describeChange,
   matchesRelation,
@@ -35,6 +35,7 @@ function column(attnum: number, name: string, change: Partial<CatalogColumn> = {
     hasDefault: false,
     hasMissing: false,
     missing: null,
+    labels: null,
     xmin: '100',
     defaultXmin: null,
     settings: '',
@@ -56,6 +57,7 @@ function catalog(columns: CatalogColumn[], change: Partial<CatalogTable> = {}): 
     primaryKey: [1],
     identityKey: [1],
     partitions: [],
+    rowsEstimated: 10,
     analyzedAt: 0,
     readAt: 1000,
     ...change,
@@ -174,63 +176,6 @@ describe('P7: versions of a table', () => {
       [1, 0, true, true],
       [3, 1, false, false],
     ]);
-  });
-});
-
-describe('P6: what two readings of the catalog tell', () => {
-  const moved = { fileNode: 2, readAt: 1010 };
-  const leaf = (oid: number, change = {}) => ({
-    ...{ oid, isLeaf: true, name: `p${oid}`, replicaIdentity: 'd' as const, hasIdentityIndex: true, snapshotFileNode: oid, fileNode: oid },
-    ...{ rowsEstimated: 10, isBornPartition: true, ...change },
-  });
-  const parts = (...partitions: ReturnType<typeof leaf>[]) => catalog([ID], { kind: 'p', fileNode: 0, partitions });
-
-  it.each([
-    ['nothing', catalog([ID, NOTE]), catalog([ID, NOTE]), 'fine'],
-    ['VACUUM FULL', catalog([ID, NOTE]), catalog([ID, NOTE], moved), 'fine'],
-    [
-      'VACUUM FULL of a missing value',
-      catalog([ID, column(2, 'a', { hasMissing: true, missing: 'x', hasDefault: true, defaultXmin: '90' })]),
-      catalog([ID, column(2, 'a', { hasDefault: true, defaultXmin: '90', xmin: '101' })], moved),
-      'fine',
-    ],
-    [
-      'a new column with a constant',
-      catalog([ID]),
-      catalog([ID, column(2, 'a', { hasMissing: true, missing: 'x', hasDefault: true })], moved),
-      'fine',
-    ],
-    ['a new column without a default', catalog([ID]), catalog([ID, column(2, 'a')], moved), 'fine'],
-    [
-      'a default set later',
-      catalog([ID, NOTE]),
-      catalog([ID, { ...NOTE, hasDefault: true, settings: 'default', xmin: '101' }], moved),
-      'fine',
-    ],
-    ['a type without a rewrite', catalog([ID, NOTE]), catalog([ID, { ...NOTE, typeOid: 1043, xmin: '101' }]), 'fine'],
-    ['a type with a rewrite', catalog([ID, NOTE]), catalog([ID, { ...NOTE, typeOid: INT, xmin: '101' }], moved), 'rewritten'],
-    ['USING of the same type', catalog([ID, NOTE]), catalog([ID, { ...NOTE, xmin: '101' }], moved), 'rewritten'],
-    [
-      'USING of the same type on a missing value',
-      catalog([ID, column(2, 'a', { hasMissing: true, missing: 'x', hasDefault: true, defaultXmin: '90' })]),
-      catalog([ID, column(2, 'a', { hasDefault: true, defaultXmin: '101', xmin: '101' })], moved),
-      'rewritten',
-    ],
-    ['a volatile default', catalog([ID]), catalog([ID, column(2, 'a', { hasDefault: true })], moved), 'rewritten'],
-    ['an identity column', catalog([ID]), catalog([ID, column(2, 'a', { isIdentityColumn: true })], moved), 'rewritten'],
-    ['a renamed column', catalog([ID, NOTE]), catalog([ID, { ...NOTE, name: 'x' }]), 'rewritten'],
-    ['a column at another place', catalog([ID, NOTE]), catalog([ID, dropped(2), column(3, 'note')]), 'rewritten'],
-    ['a dropped column', catalog([ID, NOTE]), catalog([ID, dropped(2)]), 'fine'],
-    ['a renamed table', catalog([ID]), catalog([ID], { name: 'x' }), 'rewritten'],
-    ['another schema', catalog([ID]), catalog([ID], { schema: 'x' }), 'rewritten'],
-    ['a partition made as one', parts(leaf(5)), parts(leaf(5), leaf(6)), 'fine'],
-    ['an attached partition', parts(leaf(5)), parts(leaf(5), leaf(6, { isBornPartition: false })), 'rewritten'],
-    ['a lost partition', parts(leaf(5), leaf(6)), parts(leaf(5)), 'rewritten'],
-    ['VACUUM FULL of a leaf', parts(leaf(5)), parts(leaf(5, { fileNode: 55 })), 'fine'],
-    ['TRUNCATE of a leaf', parts(leaf(5)), parts(leaf(5, { fileNode: 55, rowsEstimated: -1 })), 'truncated'],
-    ['a new leaf file, and statistics since', parts(leaf(5)), { ...parts(leaf(5, { fileNode: 55 })), analyzedAt: 1005 }, 'truncated'],
-  ])('%s', (_title, before, now, kind) => {
-    expect(compareCatalog(before, now).kind).toBe(kind);
   });
 });
 

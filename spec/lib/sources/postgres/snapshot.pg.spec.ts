@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { systemClock } from '../../../../lib/flow/index.ts';
+import { parseLsn } from '../../../../lib/formats/pgoutput/index.ts';
 import { startPostgres, type TestPostgres } from '../../../support/postgres.ts';
 import { closeRuns, eventually, LogBook, MemoryTarget, makeDatabase, Run } from './source-kit.ts';
 
@@ -163,5 +164,79 @@ describe('the snapshot and its handover to the stream', () => {
     const run = await opening;
     expect(log.lines.find(({ message }) => /waits for open transactions/.test(message))?.details['pids']).toEqual([pid]);
     await run.close();
+  });
+
+  it('goes on when its connections are lost in the middle of a copy: the tables that were cut off are taken again', async () => {
+    const { url, options, query } = await database('cut_off');
+    await query("INSERT INTO items SELECT i, repeat('x', 500) FROM generate_series(6000, 20000) AS i");
+    const run = await Run.open({ ...options, snapshotConnections: 2 });
+    await run.pullUntil(() => [...(run.target.versions.get('public.items')?.values() ?? [])].some(({ rows }) => rows.length > 0));
+    await server.query(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'cut_off' AND application_name LIKE 'millrace %' AND backend_type = 'client backend'",
+    );
+    await query('DELETE FROM items WHERE id % 2 = 0');
+    expect(await run.differences(url, 'pub')).toEqual([]);
+    expect(run.log.has('warn', /broke off/)).toBe(true);
+    expect(run.target.versions.get('public.items')!.size).toBe(1);
+    await run.close();
+  });
+
+  it('P8: the text of values does not depend on what the database or the role prefers', async () => {
+    const { url, options, query } = await database(
+      'settings',
+      `CREATE TABLE t (id int PRIMARY KEY, at timestamptz, on_day date, span interval, f float8, b bytea, r regclass, m money);
+       INSERT INTO t VALUES (1, '2024-03-01 12:00:00+02', '2024-03-01', '1 day 02:00', 0.1::float8 + 0.2::float8, 'x', 't', 12.5)`,
+    );
+    await query(`ALTER DATABASE settings SET TimeZone = 'Asia/Tokyo'; ALTER DATABASE settings SET DateStyle = 'SQL, DMY'; ALTER DATABASE settings SET IntervalStyle = 'iso_8601';
+      ALTER DATABASE settings SET extra_float_digits = -10; ALTER DATABASE settings SET bytea_output = 'escape'; ALTER DATABASE settings SET statement_timeout = '1ms'`);
+    const run = await Run.open(options);
+    await run.pullUntil(() => run.target.checkpointTs !== null);
+    await query('SET statement_timeout = 0; INSERT INTO t SELECT 2, at, on_day, span, f, b, r, m FROM t');
+    expect(await run.differences(url, 'pub')).toEqual([]);
+    const [version] = [...run.target.versions.get('public.t')!.values()];
+    const [copied, streamed] = version!.rows.map(({ data }) => ({ ...data, id: null }));
+    expect(copied).toEqual(streamed);
+    expect(copied).toMatchObject({
+      at: '2024-03-01 10:00:00+00',
+      on_day: '2024-03-01',
+      span: '1 day 02:00:00',
+      f: '0.30000000000000004',
+      b: '\\x78',
+      r: 'public.t',
+    });
+    await run.close();
+  });
+
+  it('I7: a database in which nothing of ours happens lets its WAL go', async () => {
+    const { options, query } = await database('quiet', `${SCHEMA}; CREATE TABLE unseen (id int PRIMARY KEY)`);
+    const run = await Run.open({ ...options, tables: ['public.items'] });
+    await run.pullUntil(() => run.target.checkpointTs !== null);
+    const before = run.target.checkpointTs!;
+    await query('INSERT INTO unseen SELECT generate_series(1, 1000)');
+    const [row] = (await query('SELECT pg_current_wal_insert_lsn() AS lsn')) as [{ lsn: string }];
+    const end = parseLsn(row.lsn)!;
+    await run.pullUntil(() => run.resolvedTs >= end - 1n);
+    expect(before).toBeLessThan(end - 1n);
+    await eventually(async () => {
+      const [slot] = await server.query<{ lsn: string }>(
+        "SELECT confirmed_flush_lsn AS lsn FROM pg_replication_slots WHERE slot_name = 'quiet'",
+      );
+      return parseLsn(slot!.lsn)! >= end;
+    });
+    expect([...run.target.versions.keys()]).toEqual(['public.items']);
+    await run.close();
+  });
+
+  it('stops at once when it is told to, while a table is copied', async () => {
+    const { options, query } = await database('stopped');
+    await query("INSERT INTO items SELECT i, repeat('x', 500) FROM generate_series(6000, 60000) AS i");
+    const run = await Run.open(options);
+    await run.pullUntil(() => run.target.versions.size > 0);
+    run.abort.abort();
+    while ((await run.pull()) !== null);
+    await run.close();
+    expect(
+      await query("SELECT FROM pg_stat_activity WHERE datname = 'stopped' AND application_name LIKE 'millrace %' AND state = 'idle'"),
+    ).toEqual([]);
   });
 });
