@@ -93,7 +93,8 @@ export async function startS3(bucket = 'lake'): Promise<S3Server> {
       const turn = turns.get(seen.key) ?? Promise.resolve();
       turns.set(
         seen.key,
-        turn.then(() => new Promise((done) => response.once('close', done))),
+        // Who asked may be gone already.
+        turn.then(() => (response.closed ? undefined : new Promise((done) => response.once('close', done)))),
       );
       await turn;
       if (await s3rver.store.existsObject(bucket, seen.key)) return refuse(request, response, 412, 'PreconditionFailed');
