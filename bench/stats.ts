@@ -55,6 +55,6 @@ export function table(title: string, summaries: Readonly<Record<string, Summary>
     const cpuRatio = cpuUsPerRow === null || first.cpuUsPerRow === null ? '–' : (first.cpuUsPerRow / cpuUsPerRow).toFixed(2);
     return `| ${name} | ${rate} | ${ratio} | ${cpuUsPerRow?.toFixed(2) ?? '–'} | ${cpuRatio} | ${peakRssMiB?.toFixed(0) ?? '–'} |`;
   });
-  const head = '| variant | rows/s | Millrace’s rows/s ÷ this | CPU µs/row | Millrace’s CPU ÷ this | peak RSS MiB |';
+  const head = '| variant | rows/s | first row’s rows/s ÷ this | CPU µs/row | first row’s CPU ÷ this | peak RSS MiB |';
   return [`### ${title}`, '', head, '|---|--:|--:|--:|--:|--:|', ...lines, ''].join('\n');
 }

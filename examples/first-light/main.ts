@@ -82,7 +82,7 @@ function showProgress(capture: Capture): { progress(done: number): void; stop():
   function tokens() {
     const { phase, rowsPerSecond, lagMs, checkpointTs } = capture.status;
     const lag = lagMs === null ? '–' : `${(lagMs / 1000).toFixed(1)} s`;
-    return { phase, rate: Math.round(rowsPerSecond).toLocaleString('en'), lag, checkpoint: checkpointTs ?? '–' };
+    return { phase, rate: Math.round(rowsPerSecond).toLocaleString('en'), lag, checkpoint: checkpointTs === null || checkpointTs === 0n ? '–' : checkpointTs };
   }
   const timer = setInterval(
     () => {
@@ -99,7 +99,10 @@ function showProgress(capture: Capture): { progress(done: number): void; stop():
     stop: () => {
       clearInterval(timer);
       bar?.update(100, tokens());
-      bar?.stop();
+      if (bar === null) return;
+      // The bar goes back to where the cursor was saved, and lines were written above it since.
+      process.stderr.write('\x1b7');
+      bar.stop();
     },
   };
 }

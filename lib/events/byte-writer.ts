@@ -43,4 +43,13 @@ export class ByteWriter {
     this.length = 0;
     return taken;
   }
+
+  /** Gives away the buffer itself, with what was written in front; the writer goes on, empty, in `next`. */
+  give(next: Buffer): Buffer {
+    const given = this.buffer;
+    this.buffer = next;
+    this.view = new DataView(next.buffer, next.byteOffset, next.length);
+    this.length = 0;
+    return given;
+  }
 }

@@ -31,6 +31,7 @@ import {
 import { type EncodedRows, eventEncoder } from './encoded-rows.ts';
 import type { FlushQueue } from './flush-queue.ts';
 import { type CloudStorageOptions, parseOptions, type SinkSettings } from './options.ts';
+import { SegmentPool } from './segment-pool.ts';
 import type { Target } from './target.ts';
 import { targetFormatOf } from './target-identity.ts';
 import { TargetRoot } from './target-root.ts';
@@ -57,8 +58,9 @@ export function cloudStorage(options: CloudStorageOptions): Sink {
       for (const note of notes) context.logger.warn({ sink: 'cloudStorage' }, note);
       const store = options.store ?? (await openStore(storeUri!, context.clock));
       const encoder = encoderOf(settings, context.clock.now);
+      const segments = new SegmentPool(watermarksOf(settings).high);
       const paths = { ...DEFAULT_PATH_OPTIONS, fileIndexDigit: settings.fileIndexDigits };
-      const sink = new CloudStorage({ store, settings, paths, encoder, context }, options.store === undefined);
+      const sink = new CloudStorage({ store, settings, paths, encoder, context, segments }, options.store === undefined);
       try {
         await sink.openRoot();
       } catch (error) {
@@ -141,10 +143,15 @@ class CloudStorage implements OpenSink {
 }
 
 /** Rows encoded, accepted within the memory quota and gathered into files to be; markers behind the rows before them. */
-function gatherRows({ settings, encoder, context }: Target): OperatorFunction<DmlEvent | DrainMarker, Flush<EncodedRows> | DrainMarker> {
+function gatherRows({
+  settings,
+  encoder,
+  context,
+  segments,
+}: Target): OperatorFunction<DmlEvent | DrainMarker, Flush<EncodedRows> | DrainMarker> {
   const { high, low } = watermarksOf(settings);
-  // Encoders are synchronous, so one buffer serves all shards.
-  const encode = eventEncoder(encoder);
+  // Encoders are synchronous, so one writer serves all shards.
+  const encode = eventEncoder(encoder, segments);
   const shards = shardBy<DmlEvent | DrainMarker, EncodedRows | DrainMarker>(
     { shards: settings.workerCount, key: ({ dispatcher }) => dispatcher },
     () => encodeOrdered({ concurrency: 1, encode }),

@@ -1,6 +1,15 @@
-import { ByteWriter, type DispatcherId, type DmlEvent, type DrainMarker, type Table, type TwoStageAck } from '../../lib/events/index.ts';
+import {
+  ByteWriter,
+  type DispatcherId,
+  type DmlEvent,
+  type DrainMarker,
+  type RowBlock,
+  type Table,
+  type TwoStageAck,
+} from '../../lib/events/index.ts';
 import type { RowEncoder } from '../../lib/formats/encoder.ts';
 import { PackedRuns } from './packed-runs.ts';
+import { SEGMENT_BYTES, type SegmentPool } from './segment-pool.ts';
 
 /** The rows of one DML event in the target's row format: what the sink holds until they are durable. The event and its wire bytes are let go. */
 export interface EncodedRows {
@@ -8,29 +17,35 @@ export interface EncodedRows {
   readonly dispatcher: DispatcherId;
   readonly table: Table;
   readonly rows: number;
-  /** Length of `body`: what the gauge and the size trigger count. */
+  /** Length of `body` in all: what the gauge and the size trigger count. What it keeps alive is less than twice as much. */
   readonly bytes: number;
-  readonly body: Buffer;
+  /** In pieces; segments of the pool among them go back there when they are durable. */
+  readonly body: readonly Buffer[];
   /** The bytes that begin the file, or null. */
   readonly header: Buffer | null;
   readonly runs: PackedRuns;
   readonly ack: TwoStageAck;
 }
 
-/** Encodes DML events one after another into one buffer that grows to the largest; drain markers pass. */
-export function eventEncoder(encoder: RowEncoder): (event: DmlEvent | DrainMarker) => EncodedRows | DrainMarker {
-  const out = new ByteWriter(64 * 1024);
+/** Encodes DML events one after another, straight into segments of the pool; drain markers pass. */
+export function eventEncoder(encoder: RowEncoder, segments: SegmentPool): (event: DmlEvent | DrainMarker) => EncodedRows | DrainMarker {
+  const writer = new SegmentWriter(segments);
   return (event) => {
     if (event.type === 'marker') return event;
     const { dispatcher, rows: block } = event;
-    encoder.encode(block, out);
-    const body = out.take();
+    for (let from = 0; from < block.rowCount; ) {
+      const to = portionEnd(block, from);
+      encoder.encode(block.slice(from, to), writer.out);
+      writer.cut();
+      from = to;
+    }
+    const { body, bytes } = writer.end();
     return {
       type: 'rows',
       dispatcher,
       table: block.table,
       rows: block.rowCount,
-      bytes: body.length,
+      bytes,
       body,
       header: encoder.header(block.table),
       runs: new PackedRuns(block),
@@ -38,3 +53,67 @@ export function eventEncoder(encoder: RowEncoder): (event: DmlEvent | DrainMarke
     };
   };
 }
+
+/** Where the rows from `from` on end that are encoded at once: few enough to need a small part of a segment, unless one alone needs more. */
+function portionEnd({ offsets, rowCount }: RowBlock, from: number): number {
+  const last = Math.min(from + PORTION_ROWS, rowCount);
+  const first = offsets[from]!;
+  let to = from + 1;
+  while (to < last && Math.abs(offsets[to]! - first) < PORTION_WIRE_BYTES) to++;
+  return to;
+}
+
+/** What is written comes in pieces: whole segments, and at the end, where that would keep too much alive, a copy of exact size. */
+class SegmentWriter {
+  readonly out: ByteWriter;
+  readonly #segments: SegmentPool;
+  #segment: Buffer;
+  #body: Buffer[] = [];
+  #bytes = 0;
+  #cutAt = 0;
+  /** What the largest portion so far needed, and a little more. */
+  #portionRoom = 16 * 1024;
+
+  constructor(segments: SegmentPool) {
+    this.#segments = segments;
+    this.#segment = segments.take();
+    this.out = new ByteWriter(0);
+    this.out.give(this.#segment);
+  }
+
+  /** Ends the piece if the segment has no room for another portion. */
+  cut(): void {
+    const portion = this.out.length - this.#cutAt;
+    this.#portionRoom = Math.min(Math.max(this.#portionRoom, portion + (portion >> 1)), SEGMENT_BYTES / 2);
+    this.#cutAt = this.out.length;
+    if (this.out.length > SEGMENT_BYTES - this.#portionRoom) this.#endPiece();
+  }
+
+  end(): { body: Buffer[]; bytes: number } {
+    if (this.out.length > 0) this.#endPiece();
+    const ended = { body: this.#body, bytes: this.#bytes };
+    this.#body = [];
+    this.#bytes = 0;
+    return ended;
+  }
+
+  #endPiece(): void {
+    const { out } = this;
+    const { length } = out;
+    this.#bytes += length;
+    this.#cutAt = 0;
+    if (out.buffer !== this.#segment) {
+      // Rows that no segment holds have made the writer a buffer of its own.
+      this.#body.push(out.take());
+      out.give(this.#segment);
+    } else if (length * 2 < SEGMENT_BYTES) {
+      this.#body.push(out.take());
+    } else {
+      this.#segment = this.#segments.take();
+      this.#body.push(out.give(this.#segment).subarray(0, length));
+    }
+  }
+}
+
+const PORTION_ROWS = 32;
+const PORTION_WIRE_BYTES = 4096;

@@ -39,7 +39,7 @@ export class TableWriter {
     } else {
       const path = directory.nextFile;
       const header = flush.events[0]!.header;
-      const parts = flush.events.map(({ body }) => body);
+      const parts = flush.events.flatMap(({ body }) => body);
       const runs = flush.events.map((event) => event.runs);
       const rows = flush.events.reduce((sum, event) => sum + event.rows, 0);
       const written = await this.#guarded(
@@ -53,6 +53,7 @@ export class TableWriter {
     if (isStopped()) return null;
     let bytes = 0;
     for (const event of flush.events) {
+      this.#target.segments.release(event.body);
       event.ack.postFlush();
       bytes += event.bytes;
     }

@@ -3,6 +3,7 @@ import type { RowEncoder } from '../../lib/formats/encoder.ts';
 import type { PathOptions } from '../../lib/formats/storage-layout/index.ts';
 import type { ObjectStore } from '../../lib/stores/object-store.ts';
 import type { SinkSettings } from './options.ts';
+import type { SegmentPool } from './segment-pool.ts';
 
 /** Where an open sink writes, and how. */
 export interface Target {
@@ -11,4 +12,6 @@ export interface Target {
   readonly paths: PathOptions;
   readonly encoder: RowEncoder;
   readonly context: Context;
+  /** Where rows are encoded to, until they are durable. */
+  readonly segments: SegmentPool;
 }

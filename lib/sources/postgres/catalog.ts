@@ -278,7 +278,7 @@ export interface PublishedTable {
   readonly oid: number;
   readonly schema: string;
   readonly name: string;
-  /** oid of its `pg_publication_rel` row; null when it is published with all tables, its schema or its root. */
+  /** oid of its row in `pg_publication_rel`, or of its schema's in `pg_publication_namespace`; null when it is published with all tables or its root. */
   readonly entry: number | null;
   /** The published columns, in table order; generated ones only where the server publishes them. */
   readonly columns: readonly string[];
@@ -291,8 +291,12 @@ export async function readPublishedTables(query: Query, publication: string, ver
   const listed = versionNumber >= 150000 ? 'a.attname = ANY (t.attnames)' : 'true';
   const replicated = versionNumber >= 180000 ? 'true' : "a.attgenerated = ''";
   const filter = versionNumber >= 150000 ? 't.rowfilter' : 'NULL';
+  const entry =
+    versionNumber >= 150000
+      ? 'coalesce(r.oid, (SELECT s.oid FROM pg_publication_namespace s WHERE s.pnpubid = p.oid AND s.pnnspid = n.oid))'
+      : 'r.oid';
   const rows =
-    await query(`SELECT json_build_object('oid', c.oid::int8, 'schema', t.schemaname, 'name', t.tablename, 'entry', r.oid::int8, 'rowFilter', ${filter},
+    await query(`SELECT json_build_object('oid', c.oid::int8, 'schema', t.schemaname, 'name', t.tablename, 'entry', ${entry}::int8, 'rowFilter', ${filter},
     'columns', coalesce((SELECT json_agg(a.attname ORDER BY a.attnum) FROM pg_attribute a
       WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND ${listed} AND ${replicated}), '[]'))::text AS published
     FROM pg_publication_tables t JOIN pg_namespace n ON n.nspname = t.schemaname JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename
@@ -338,6 +342,11 @@ export async function readSlot(query: Query, slot: string, versionNumber: number
     invalidationReason: row['invalidation_reason'] ?? null,
     retainedBytes: Number(row['retained']),
   };
+}
+
+/** The transactions that were prepared and are neither committed nor rolled back: no process holds them, and a new slot waits for them too. */
+export async function readPrepared(query: Query): Promise<string[]> {
+  return (await query('SELECT gid FROM pg_prepared_xacts ORDER BY prepared')).map((row) => textOf(row, 'gid'));
 }
 
 /** The pids of the transactions that have written and are still open: what a new slot waits for (P5). */

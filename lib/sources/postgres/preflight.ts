@@ -23,6 +23,7 @@ import {
   identityProblems,
   isOwned,
   publicationGap,
+  publishesOf,
   qualified,
   removeTables,
 } from './publication.ts';
@@ -64,7 +65,16 @@ export async function prepare(preflight: Preflight): Promise<Prepared> {
   else checkSameSource(stored, { ...system, database: settings.database, slot: settings.slot, publication: settings.publication });
   if (checkpointTs !== null && targetIdentity === null) throw new MillraceError('MR_TARGET_MISSING', { checkpoint: checkpointTs });
   const { database, slot, publication } = settings;
-  const state = stored ?? { ...system, database, slot, publication, publicationOid: null, consistentPoint: null, tables: [] };
+  const state = stored ?? {
+    ...system,
+    database,
+    slot,
+    publication,
+    publicationOid: null,
+    publishes: null,
+    consistentPoint: null,
+    tables: [],
+  };
   await checkSlotOf(preflight, state, server);
   const found = await readPublication(query, publication);
   const isNew = state.consistentPoint === null;
@@ -73,6 +83,7 @@ export async function prepare(preflight: Preflight): Promise<Prepared> {
   const published = await settlePublication(preflight, server, found, wanted, isNew);
   if (isNew) state.consistentPoint = await settleSlot(preflight, server, found === null);
   state.publicationOid = published.oid;
+  state.publishes = published.publishes;
   joinPublished(state, published.tables, settings, checkpointTs);
   return { state, server, published: published.tables };
 }
@@ -183,7 +194,7 @@ async function settlePublication(
   found: PublicationFacts | null,
   wanted: readonly WantedTable[],
   isNew: boolean,
-): Promise<{ oid: number; tables: PublishedTable[] }> {
+): Promise<{ oid: number; publishes: string; tables: PublishedTable[] }> {
   const { publication: name, slot, user, isWanted } = settings;
   const allowed = async (what: string, action: Promise<void>) => {
     await action.catch((error: unknown) => {
@@ -198,7 +209,14 @@ async function settlePublication(
     const held = await readPublishedTables(query, name, server.versionNumber);
     const heldOids = new Set(held.map(({ oid }) => oid));
     const added = wanted.filter(({ oid }) => !heldOids.has(oid));
-    await allowed('alter the publication', addTables(query, name, added));
+    for (const { table, error } of await addTables(query, name, added)) {
+      // A first start says what is wrong; a running pipeline is not held up by a new table that cannot join.
+      if (isNew) await allowed('alter the publication', Promise.reject(error));
+      logger.warn(
+        { table: qualified(table), reason: error.details['reason'] },
+        'a new table cannot be added to the publication; it is not captured',
+      );
+    }
     const left = held.filter((table) => !isWanted(table.schema, table.name));
     await allowed('alter the publication', removeTables(query, name, left));
   } else if (isNew) {
@@ -208,7 +226,7 @@ async function settlePublication(
   const publication = await readPublication(query, name);
   if (publication === null) throw new MillraceError('MR_PUBLICATION_GAP', { publication: name, reason: 'it was dropped' });
   const tables = (await readPublishedTables(query, name, server.versionNumber)).filter((table) => isWanted(table.schema, table.name));
-  return { oid: publication.oid, tables };
+  return { oid: publication.oid, publishes: publishesOf(publication), tables };
 }
 
 /**

@@ -1,8 +1,9 @@
-import { MillraceError } from '../../errors.ts';
+import { isMillraceError, MillraceError } from '../../errors.ts';
 import type { CatalogTable, PublicationFacts, PublishedTable } from './catalog.ts';
 import type { Query } from './connection.ts';
 import { quoteIdentifier, quoteLiteral } from './session-settings.ts';
 import type { PostgresState } from './state.ts';
+import { sqlStateOf } from './wire-frames.ts';
 
 interface TableName {
   readonly schema: string;
@@ -24,9 +25,26 @@ export async function createPublication(query: Query, publication: string, slot:
     COMMENT ON PUBLICATION ${name} IS ${quoteLiteral(markOf(slot))}; COMMIT`).catch(rollback(query));
 }
 
-export async function addTables(query: Query, publication: string, tables: readonly TableName[]): Promise<void> {
-  if (tables.length > 0) await query(`ALTER PUBLICATION ${quoteIdentifier(publication)} ADD TABLE ${tables.map(onlyTable).join(', ')}`);
+/** Returns the tables that our role may not add, with the reason: they do not hold up the others. */
+export async function addTables<T extends TableName>(
+  query: Query,
+  publication: string,
+  tables: readonly T[],
+): Promise<{ readonly table: T; readonly error: MillraceError }[]> {
+  if (tables.length === 0) return [];
+  try {
+    await query(`ALTER PUBLICATION ${quoteIdentifier(publication)} ADD TABLE ${tables.map(onlyTable).join(', ')}`);
+    return [];
+  } catch (error) {
+    if (!isMillraceError(error) || sqlStateOf(error) !== INSUFFICIENT_PRIVILEGE) throw error;
+    if (tables.length === 1) return [{ table: tables[0]!, error }];
+  }
+  const refused: { table: T; error: MillraceError }[] = [];
+  for (const table of tables) refused.push(...(await addTables(query, publication, [table])));
+  return refused;
 }
+
+const INSUFFICIENT_PRIVILEGE = '42501';
 
 export async function removeTables(query: Query, publication: string, tables: readonly TableName[]): Promise<void> {
   if (tables.length > 0) await query(`ALTER PUBLICATION ${quoteIdentifier(publication)} DROP TABLE ${tables.map(onlyTable).join(', ')}`);
@@ -104,6 +122,12 @@ function canBeFull(table: CatalogTable, published: readonly string[] | null, ver
   return identityProblems({ ...table, replicaIdentity: 'f', partitions: [] }, published, versionNumber) === null;
 }
 
+/** Which changes a publication publishes, and how, in words. */
+export function publishesOf({ inserts, updates, deletes, truncates, viaRoot }: PublicationFacts): string {
+  const kinds = Object.entries({ inserts, updates, deletes, truncates }).flatMap(([kind, isOn]) => (isOn ? [kind] : []));
+  return `${kinds.join(', ') || 'nothing'} ${viaRoot ? 'by root' : 'by partition'}`;
+}
+
 /**
  * Whether what is published is still what the state knows (P4): a publication or a table's entry that was dropped and added again has lost the rows between,
  * and the server says so in a warning at most.
@@ -121,13 +145,19 @@ export function publicationGap(
 ): string | null {
   if (publication === null) return 'it was dropped';
   if (state.publicationOid !== null && publication.oid !== state.publicationOid) return 'it was dropped and created again';
-  const entries = new Map(published.map(({ oid, entry }) => [oid, entry]));
+  const isTakenAgain = state.tables.every(({ oid, status }) => status === 'left' || forgiven.has(oid));
+  if (state.publishes !== null && state.publishes !== publishesOf(publication) && !isTakenAgain) {
+    return `it published ${state.publishes}, and now ${publishesOf(publication)}`;
+  }
+  const entries = new Map(published.map((table) => [table.oid, table]));
   const existing = new Set(present.filter(({ oid, isPartition }) => !isPartition || entries.has(oid)).map(({ oid }) => oid));
   for (const table of state.tables) {
     if (table.status === 'left' || forgiven.has(table.oid) || !existing.has(table.oid)) continue;
-    const entry = entries.get(table.oid);
-    if (entry === undefined) return `table ${qualified(table)} was taken out of it`;
-    if (entry !== table.entry) return `table ${qualified(table)} was taken out of it and added again`;
+    const found = entries.get(table.oid);
+    if (found === undefined) return `table ${qualified(table)} was taken out of it`;
+    // One that moved to another schema, which is published too, is a renamed table (P6).
+    if (found.entry !== table.entry && found.schema === table.schema)
+      return `table ${qualified(table)} was taken out of it and added again`;
   }
   return null;
 }

@@ -16,14 +16,16 @@ export const SESSION_SETTINGS: Readonly<Record<string, string>> = Object.freeze(
   statement_timeout: '0',
   lock_timeout: '0',
   idle_in_transaction_session_timeout: '0',
+  idle_session_timeout: '0',
+  default_transaction_read_only: 'off',
   client_min_messages: 'warning',
 });
 
 /** The statements that pin them, for one simple query. */
 export function pinSessionSql(): string {
-  return Object.entries(SESSION_SETTINGS)
-    .map(([name, value]) => `SET ${name} = ${quoteLiteral(value)}`)
-    .join('; ');
+  const settings = Object.entries(SESSION_SETTINGS).map(([name, value]) => `SET ${name} = ${quoteLiteral(value)}`);
+  // From 17 on there is one more, which would break a snapshot off.
+  return `${settings.join('; ')}; SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'transaction_timeout'`;
 }
 
 /** A string constant of SQL and of the replication commands (both with standard_conforming_strings, so a backslash is itself). */

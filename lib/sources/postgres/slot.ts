@@ -1,7 +1,7 @@
 import { MillraceError } from '../../errors.ts';
 import type { Clock, Logger } from '../../flow/index.ts';
 import { formatLsn, parseLsn } from '../../formats/pgoutput/index.ts';
-import { readOpenWriters, readSlot, type SlotFacts } from './catalog.ts';
+import { readOpenWriters, readPrepared, readSlot, type SlotFacts } from './catalog.ts';
 import { type Query, textOf } from './connection.ts';
 import { quoteIdentifier } from './session-settings.ts';
 import { sqlStateOf } from './wire-frames.ts';
@@ -53,9 +53,12 @@ function tellWhoHoldsItUp({ clock, logger, query }: SlotContext, slot: string): 
   const again = (delayMs: number) => {
     cancel = clock.after(delayMs, () => {
       waitedMs += delayMs;
-      readOpenWriters(query).then(
-        (pids) =>
-          logger.warn({ slot, pids, waitedMs }, 'creating a replication slot waits for open transactions of these server processes'),
+      Promise.all([readOpenWriters(query), readPrepared(query)]).then(
+        ([pids, prepared]) =>
+          logger.warn(
+            { slot, pids, prepared, waitedMs },
+            'creating a replication slot waits for open transactions of these server processes, and for those that are prepared',
+          ),
         () => {},
       );
       again(delayMs * 2);

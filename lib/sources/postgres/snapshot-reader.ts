@@ -104,6 +104,11 @@ export class SnapshotReader {
     return present !== undefined && definitionOf(present) === definitionOf(table);
   }
 
+  /** Lets schema changes of the table pass that `lock` held up. */
+  async unlock(): Promise<void> {
+    await this.#session.query('ROLLBACK TO SAVEPOINT locking; RELEASE SAVEPOINT locking');
+  }
+
   /** The rows, as insert images over bytes of their own, about 1 MiB a block. `table` may be another version than the catalog's, of the same columns. */
   async *rows(
     catalog: CatalogTable,
@@ -113,7 +118,7 @@ export class SnapshotReader {
     commitTimeUs: bigint,
   ): AsyncGenerator<RowBlock> {
     const text = new CopyTextReader(table.columns.length);
-    const writer = new ByteWriter(BLOCK_BYTES + BLOCK_BYTES / 4);
+    const writer = new ByteWriter(BLOCK_ROOM);
     const builder = new RowBlockBuilder(4096);
     builder.beginTransaction(commitTs, commitTimeUs);
     let ordinal = 0;
@@ -123,7 +128,7 @@ export class SnapshotReader {
     const copy = this.#session.copyOut(copySql(catalog, published), append);
     try {
       for await (const _rows of copy) {
-        if (writer.length >= BLOCK_BYTES) yield builder.build(table, writer.take());
+        if (writer.length >= BLOCK_BYTES) yield builder.build(table, writer.give(Buffer.allocUnsafeSlow(BLOCK_ROOM)));
       }
     } catch (error) {
       throw permission(error, this.#options.connect.user, catalog);
@@ -133,6 +138,8 @@ export class SnapshotReader {
 }
 
 const BLOCK_BYTES = 1024 * 1024;
+/** A read brings more rows than one. */
+const BLOCK_ROOM = BLOCK_BYTES + BLOCK_BYTES / 4;
 const UNDEFINED_TABLE = '42P01';
 const UNDEFINED_SCHEMA = '3F000';
 const INSUFFICIENT_PRIVILEGE = '42501';

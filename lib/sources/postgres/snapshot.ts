@@ -154,6 +154,7 @@ async function* copyTables(
     yield new Delivery([ddlEvent({ ...event, startsEmpty: true, abandons: [...state.abandoned] })]);
     for await (const rows of reader.rows(catalog, published, table, commitTs, timeUs))
       yield new Delivery([dmlEvent(rows)], rows.retainedBytes);
+    await reader.unlock();
     done.add(state.oid);
   }
 }

@@ -15,6 +15,8 @@ export interface PostgresState {
   publication: string;
   /** Null until the publication is known: only the intent was stored. */
   publicationOid: number | null;
+  /** Which changes it publishes, and how; null until the publication is known. */
+  publishes: string | null;
   /** Where the slot begins; null until it is known: a start was killed while it created the slot, and the next one resumes there. */
   consistentPoint: bigint | null;
   tables: TableState[];
@@ -24,7 +26,7 @@ export interface TableState {
   readonly oid: number;
   schema: string;
   name: string;
-  /** oid of its row in `pg_publication_rel`; null when it is published otherwise. */
+  /** oid of what publishes it, its own or its schema's row; null when it is published otherwise. */
   entry: number | null;
   /** `stopped`: its rows may have changed without events (P6). `left`: dropped, or not captured any more. */
   status: 'captured' | 'stopped' | 'left';
@@ -89,6 +91,7 @@ export function stateFromJson(json: JsonValue | null): PostgresState | null {
       slot: stored.slot,
       publication: stored.publication,
       publicationOid: stored.publicationOid,
+      publishes: stored.publishes,
       consistentPoint: optionalBigInt(stored.consistentPoint),
       tables: stored.tables.map((table) => ({
         ...table,

@@ -39,6 +39,8 @@ export interface WatchOptions {
 export class Watch {
   readonly #options: WatchOptions;
   readonly #warned = new Set<string>();
+  /** oids of tables that our role may not add to the publication: tried once a run. */
+  readonly #refused = new Set<number>();
   /** By oid: the catalog as it was when the table was last compared. */
   #marks = new Map<number, string>();
   #cancel = () => {};
@@ -120,7 +122,9 @@ export class Watch {
   /** Returns whether any was added. */
   async #addNewTables(published: ReadonlySet<number>, isOurs: boolean): Promise<boolean> {
     const { settings, query, versionNumber, logger } = this.#options;
-    const lacking = (await readCapturable(query)).filter(({ oid, schema, name }) => settings.isWanted(schema, name) && !published.has(oid));
+    const lacking = (await readCapturable(query)).filter(
+      ({ oid, schema, name }) => settings.isWanted(schema, name) && !published.has(oid) && !this.#refused.has(oid),
+    );
     if (lacking.length === 0 || (!isOurs && settings.tables === null)) return false;
     if (!isOurs) {
       for (const table of lacking) {
@@ -137,9 +141,16 @@ export class Watch {
       }
       return false;
     });
-    await addTables(query, settings.publication, joining);
-    for (const table of joining) logger.info({ table: qualified(table) }, 'a new table joins');
-    return joining.length > 0;
+    for (const { table, error } of await addTables(query, settings.publication, joining)) {
+      this.#refused.add(table.oid);
+      logger.warn(
+        { table: qualified(table), reason: error.details['reason'] },
+        'a new table cannot be added to the publication; it is not captured',
+      );
+    }
+    const joined = joining.filter(({ oid }) => !this.#refused.has(oid));
+    for (const table of joined) logger.info({ table: qualified(table) }, 'a new table joins');
+    return joined.length > 0;
   }
 
   async #checkRetention(): Promise<void> {

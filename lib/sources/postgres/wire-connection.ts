@@ -311,7 +311,7 @@ const DEFAULT_CHUNK_BYTES = 1024 * 1024;
 const MAX_FRAME_BYTES = 1024 * 1024 * 1024 + 1024;
 const CONNECT_TIMEOUT_MS = 30_000;
 const KEEPALIVE_DELAY_MS = 10_000;
-const CLOSE_TIMEOUT_MS = 3_000;
+const CLOSE_TIMEOUT_MS = 1_500;
 
 /**
  * A socket that reads into one buffer of its own: `pause` then stops reading at once (a stream's own buffer would go on packet by packet up to its mark),

@@ -20,4 +20,17 @@ describe('ByteWriter', () => {
     expect([one.toString(), one.length, one.buffer.byteLength >= 3, writer.buffer]).toEqual(['one', 3, true, buffer]);
     expect(writer.take().toString()).toBe('two');
   });
+
+  it('gives away its buffer without a copy and goes on in another, of which it uses no byte beyond the end', () => {
+    const writer = new ByteWriter(8);
+    writer.writeText('one');
+    const { buffer } = writer;
+    const memory = Buffer.alloc(16);
+    expect(writer.give(memory.subarray(4, 12))).toBe(buffer);
+    writer.writeText('tw');
+    writer.view.setUint8(writer.length++, 0x6f);
+    expect([buffer.toString('latin1', 0, 3), memory.toString('latin1', 4, 7)]).toEqual(['one', 'two']);
+    writer.writeBytes(Buffer.alloc(8, 0x21));
+    expect([writer.take().toString(), memory.subarray(12)]).toEqual(['two!!!!!!!!', Buffer.alloc(4)]);
+  });
 });

@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { filter, firstValueFrom, VirtualTimeScheduler } from 'rxjs';
 import { clockOf } from '../../../lib/flow/index.ts';
 import { type Running, type RunOptions, type RunStatus, run } from '../../../lib/runtime/index.ts';
+import { manualClock } from '../../support/manual-clock.ts';
 import { errorOf, pass, pipelineIn, transaction, World, type WorldSinkOptions, type WorldSourceOptions } from '../../support/run-world.ts';
 
 describe('run', () => {
@@ -165,6 +166,12 @@ describe('run', () => {
       const world = new World();
       const source: WorldSourceOptions = { deliveries: () => [transaction(5n), transaction(9n)], stays: true, headTs: 8n };
       await expect(run(pipelineIn(world, { source }), options).done).resolves.toMatchObject({ drained: true, checkpointTs: 9n });
+    });
+
+    it('stops when the mark arrives, without waiting for a tick of the clock', async () => {
+      const source: WorldSourceOptions = { deliveries: () => [transaction(5n), transaction(9n)], stays: true, headTs: 8n };
+      const running = run(pipelineIn(new World(), { source }), { ...options, clock: manualClock() });
+      await expect(running.done).resolves.toMatchObject({ drained: true, checkpointTs: 9n });
     });
 
     it('stops at once when the checkpoint is there already', async () => {

@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { systemClock } from '../../../../lib/flow/index.ts';
 import { startPostgres, type TestPostgres } from '../../../support/postgres.ts';
 import { closeRuns, eventually, LogBook, MemoryTarget, makeDatabase, Run } from './source-kit.ts';
 
@@ -187,14 +188,20 @@ describe('P5: snapshots beside a stream', () => {
     expect(await run.differences(url, 'pub')).toEqual([]);
   });
 
-  it('names the prepared transactions that hold up a snapshot', async () => {
+  it('P5: names the prepared transactions that hold up a slot, since no server process does', async () => {
     const { options, query } = await makeDatabase(server, 'held_by_prepared', TABLE);
     await query("BEGIN; INSERT INTO t VALUES (900, 'p'); PREPARE TRANSACTION 'forgotten one'");
     const log = new LogBook();
-    const opening = Run.open(options, new MemoryTarget(), { log });
-    await eventually(async () => log.has('warn', /waits for open transactions.*forgotten one/));
-    await query("COMMIT PREPARED 'forgotten one'");
+    // The ten seconds pass at once.
+    const clock = { ...systemClock, after: (delayMs: number, fn: () => void) => systemClock.after(delayMs === 10_000 ? 1 : delayMs, fn) };
+    const opening = Run.open(options, new MemoryTarget(), { log, clock });
+    try {
+      await eventually(async () => log.has('warn', /waits for open transactions/));
+    } finally {
+      await query("COMMIT PREPARED 'forgotten one'");
+    }
     await (await opening).close();
+    expect(log.lines.find(({ message }) => /waits for open transactions/.test(message))?.details['prepared']).toEqual(['forgotten one']);
   });
 
   it("does not hold a table's lock longer than its copy takes", async () => {
@@ -210,7 +217,7 @@ describe('P5: snapshots beside a stream', () => {
   });
 
   it("a role's own timeouts do not break it off", async () => {
-    const { options, url, query } = await makeDatabase(
+    const { options, url } = await makeDatabase(
       server,
       'timeouts',
       `${TABLE}; CREATE ROLE hasty SUPERUSER LOGIN REPLICATION PASSWORD 'hunter2';
@@ -221,25 +228,25 @@ describe('P5: snapshots beside a stream', () => {
     hasty.password = 'hunter2';
     const run = await Run.open({ ...options, url: hasty.toString(), watchInterval: '1h' });
     await run.pull();
-    await new Promise((resolve) => setTimeout(resolve, 700));
+    await eventually(async () => {
+      const old = "usename = 'hasty' AND xact_start < clock_timestamp() - interval '700 ms'";
+      return (await server.query(`SELECT pid FROM pg_stat_activity WHERE ${old}`)).length > 0;
+    });
     expect(await run.differences(url, 'pub')).toEqual([]);
     expect(run.log.lines.filter(({ level }) => level === 'warn')).toEqual([]);
-    await query('SELECT 1');
   });
 });
 
 describe('the server and its names', () => {
-  it('I10: a sink that blocks for ten times wal_sender_timeout, in the snapshot and in the stream, keeps its connection', async () => {
-    const { run, query, same } = await capturing(
-      'blocking',
-      `${TABLE}; INSERT INTO t SELECT i, repeat('v', 1000) FROM generate_series(1000, 9000) AS i`,
-    );
+  it('I10: a sink that blocks for several times wal_sender_timeout keeps its connection', async () => {
+    const { run, query, same } = await capturing('blocking');
     await query("INSERT INTO t SELECT i, repeat('v', 1000) FROM generate_series(10000, 30000) AS i");
     await run.pull();
-    const [before] = await server.query("SELECT pid FROM pg_stat_replication WHERE application_name = 'millrace test'");
-    await new Promise((resolve) => setTimeout(resolve, 3000));
-    const [after] = await server.query("SELECT pid FROM pg_stat_replication WHERE application_name = 'millrace test'");
-    expect(after).toEqual(before);
+    const sender = "FROM pg_stat_replication WHERE application_name = 'millrace test'";
+    const [before] = await server.query(`SELECT pid, now()::text AS time ${sender}`);
+    const later = `reply_time > $1::timestamptz + interval '3 s'`;
+    await eventually(async () => (await server.query(`SELECT 1 ${sender} AND ${later}`, [before!['time']])).length > 0);
+    expect(await server.query(`SELECT pid ${sender}`)).toEqual([{ pid: before!['pid'] }]);
     await same();
     expect(run.log.has('warn', /stream broke/)).toBe(false);
   });
@@ -271,5 +278,117 @@ describe('the server and its names', () => {
     await run.close();
     const again = await Run.open(options, run.target);
     expect(await again.differences(url.toString(), options.publication)).toEqual([]);
+  });
+});
+
+describe('P4: a publication of the user', () => {
+  const USERS = 'CREATE TABLE t (id int PRIMARY KEY, note text); CREATE SCHEMA s; CREATE TABLE s.u (id int PRIMARY KEY)';
+
+  it.each([
+    [
+      'a schema that was taken out and added again',
+      'FOR TABLES IN SCHEMA s',
+      'ALTER PUBLICATION pub DROP TABLES IN SCHEMA s; ALTER PUBLICATION pub ADD TABLES IN SCHEMA s',
+    ],
+    ['kinds of changes that are left out', 'FOR TABLE t', "ALTER PUBLICATION pub SET (publish = 'insert')"],
+    [
+      'partitions that are published for themselves',
+      'FOR TABLE t WITH (publish_via_partition_root)',
+      'ALTER PUBLICATION pub SET (publish_via_partition_root = false)',
+    ],
+    ['a row filter that is changed', 'FOR TABLE t WHERE (id > 0)', 'ALTER PUBLICATION pub SET TABLE t WHERE (id > 10)'],
+    ['a column list that is changed', 'FOR TABLE t', 'ALTER PUBLICATION pub SET TABLE t (id)'],
+  ])('%s is a gap, while it runs and at the next start', async (title, what, change) => {
+    const name = `changed_${title.replaceAll(/\W/g, '_')}`.slice(0, 50);
+    const { run, options, query } = await capturing(name, `${USERS}; CREATE PUBLICATION pub ${what}`);
+    await query(change);
+    await expect(run.pullAlong(() => false)).rejects.toThrow(/^MR_PUBLICATION_GAP: /);
+    await run.close();
+    await expect(Run.open(options, run.target)).rejects.toThrow(/^MR_PUBLICATION_GAP: /);
+  });
+
+  it('of all tables, or a schema: new tables join, and views, foreign, unlogged and temporary ones are let be', async () => {
+    const { run, query, same } = await capturing(
+      'all_tables',
+      `${USERS}; CREATE VIEW v AS SELECT 1 AS id; CREATE UNLOGGED TABLE unlogged (id int);
+      CREATE MATERIALIZED VIEW m AS SELECT 2 AS id; CREATE PUBLICATION pub FOR ALL TABLES WITH (publish_via_partition_root)`,
+      { tables: ['*.*'] },
+    );
+    await query(`CREATE TYPE mood AS ENUM ('sad', 'glad'); CREATE DOMAIN temper AS mood; CREATE TABLE late (id int PRIMARY KEY, m mood, d temper, a mood[],
+      g int GENERATED ALWAYS AS (id * 2) STORED); INSERT INTO late VALUES (1, 'sad', 'glad', '{sad,glad}')`);
+    await run.pullAlong(() => run.target.versions.has('public.late'));
+    await query(
+      "INSERT INTO late VALUES (2, 'glad', 'sad', '{}'); ALTER TABLE t ADD COLUMN m mood DEFAULT 'glad'; INSERT INTO t VALUES (5, 'x', 'sad')",
+    );
+    await same();
+    expect([...run.target.versions.keys()].sort()).toEqual(['public.late', 'public.t', 's.u']);
+  });
+});
+
+describe('P4: a publication of ours', () => {
+  it('a new table of somebody else holds up neither the tables that may join, nor the next start', async () => {
+    const { url, query } = await makeDatabase(server, 'foreign_owner', '');
+    await query(`CREATE ROLE app LOGIN REPLICATION PASSWORD 'hunter2'; GRANT CREATE ON DATABASE foreign_owner TO app; GRANT CREATE ON SCHEMA public TO app;
+      SET ROLE app; ${TABLE}`);
+    const app = new URL(url);
+    app.username = 'app';
+    app.password = 'hunter2';
+    const options = { url: app.toString(), slot: 'foreign_owner', publication: 'pub', watchInterval: '100ms' };
+    const run = await Run.open(options);
+    expect(await run.differences(url, 'pub')).toEqual([]);
+    await query(
+      'CREATE TABLE a_foreign (id int PRIMARY KEY); SET ROLE app; CREATE TABLE mine (id int PRIMARY KEY); INSERT INTO mine VALUES (1)',
+    );
+    await run.pullAlong(() => run.target.versions.has('public.mine'));
+    expect(run.log.has('warn', /a_foreign.*must be owner/)).toBe(true);
+    expect(await run.differences(url, 'pub')).toEqual([]);
+    await run.close();
+    const again = await Run.open(options, run.target);
+    expect(again.log.has('warn', /a_foreign/)).toBe(true);
+    expect(await again.differences(url, 'pub')).toEqual([]);
+  });
+});
+
+describe('stopping', () => {
+  it('ends a start that waits for open transactions to create the slot, and the next start resumes there', async () => {
+    const { options, url } = await makeDatabase(server, 'stop_slot', TABLE);
+    const writer = await server.client('stop_slot');
+    await writer.query("BEGIN; INSERT INTO t VALUES (900, 'open')");
+    const target = new MemoryTarget();
+    const abort = new AbortController();
+    const opening = Run.open(options, target, { abort });
+    opening.catch(() => {});
+    await eventually(async () => (await server.query("SELECT 1 FROM pg_replication_slots WHERE slot_name = 'stop_slot'")).length > 0);
+    abort.abort();
+    await expect(opening).rejects.toThrow(/^MR_/);
+    await writer.query('COMMIT');
+    await writer.end();
+    const run = await Run.open(options, target);
+    expect(await run.differences(url, 'pub')).toEqual([]);
+  });
+
+  it("ends a snapshot that waits for somebody's lock, and a stream that waits for its server", async () => {
+    const { options, url, query } = await makeDatabase(server, 'stop_lock', TABLE);
+    const waiting = await Run.open(options);
+    const locker = await server.client('stop_lock');
+    await locker.query('BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE');
+    const pull = waiting.pullUntil(() => false);
+    pull.catch(() => {});
+    await eventually(async () => (await query("SELECT 1 FROM pg_locks WHERE relation = 't'::regclass AND NOT granted")).length > 0);
+    waiting.abort.abort();
+    await expect(pull).rejects.toThrow('the source ended');
+    await waiting.close();
+    await locker.query('COMMIT');
+    await locker.end();
+    const run = await Run.open(options, waiting.target);
+    expect(await run.differences(url, 'pub')).toEqual([]);
+    await server.query('ALTER DATABASE stop_lock ALLOW_CONNECTIONS false');
+    await server.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'stop_lock'");
+    const lost = run.pullUntil(() => false);
+    lost.catch(() => {});
+    await eventually(async () => run.log.has('warn', /stream broke/));
+    run.abort.abort();
+    await expect(lost).rejects.toThrow(/the source ended|MR_/);
+    await run.close();
   });
 });

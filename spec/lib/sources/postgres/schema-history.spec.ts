@@ -206,7 +206,15 @@ describe('the state', () => {
     table.snapshotVersion = 3n;
     table.abandoned = [1n, 2n];
     const state = {
-      ...{ systemIdentifier: '7710777409268598535', timeline: 1, database: 'd', slot: 's', publication: 'p', publicationOid: 9 },
+      ...{
+        systemIdentifier: '7710777409268598535',
+        timeline: 1,
+        database: 'd',
+        slot: 's',
+        publication: 'p',
+        publicationOid: 9,
+        publishes: 'inserts by root',
+      },
       ...{ consistentPoint: 5n, tables: [table] },
     };
     expect(stateFromJson(stateToJson(state))).toEqual(state);

@@ -174,10 +174,10 @@ export class Run {
   static async open(
     options: PostgresOptions,
     target = new MemoryTarget(),
-    hooks: { onSave?: (state: JsonValue) => void; clock?: Clock; log?: LogBook } = {},
+    hooks: { onSave?: (state: JsonValue) => void; clock?: Clock; log?: LogBook; abort?: AbortController } = {},
   ): Promise<Run> {
     const log = hooks.log ?? new LogBook();
-    const abort = new AbortController();
+    const abort = hooks.abort ?? new AbortController();
     target.restarted();
     const source = await postgres(options).open({
       pipeline: 'test',
