@@ -1,7 +1,6 @@
-import { type DmlEvent, type Row, RowCursor, type RowShape, withRows } from '../lib/events/index.ts';
+import { type DmlEvent, type Row, RowCursor, type RowShape, tableSelector, withRows } from '../lib/events/index.ts';
 import type { Stage } from '../lib/flow/index.ts';
 import { DROP, dataStage, stageFailure } from './per-event.ts';
-import { tableSelector } from './table-selector.ts';
 
 /**
  * Passes on the rows of a table for which the predicate holds.

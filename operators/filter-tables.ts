@@ -1,7 +1,6 @@
-import { tableOf } from '../lib/events/index.ts';
+import { tableOf, tableSelector } from '../lib/events/index.ts';
 import type { Stage } from '../lib/flow/index.ts';
 import { DROP, perEvent } from './per-event.ts';
-import { tableSelector } from './table-selector.ts';
 
 /**
  * Passes on the changes of the tables that the patterns choose.

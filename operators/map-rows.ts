@@ -1,7 +1,6 @@
-import { ByteWriter, type DmlEvent, type Row, RowBlock, RowCursor, type RowShape, withRows } from '../lib/events/index.ts';
+import { ByteWriter, type DmlEvent, type Row, RowBlock, RowCursor, type RowShape, tableSelector, withRows } from '../lib/events/index.ts';
 import type { Stage } from '../lib/flow/index.ts';
 import { dataStage, stageFailure } from './per-event.ts';
-import { tableSelector } from './table-selector.ts';
 
 /**
  * Changes values in the rows of a table.

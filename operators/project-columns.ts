@@ -1,8 +1,7 @@
 import { MillraceError } from '../lib/errors.ts';
-import { type Column, columnIndex, defineTable, type Table, tableName, tableOf, withTable } from '../lib/events/index.ts';
+import { type Column, columnIndex, defineTable, type Table, tableName, tableOf, tableSelector, withTable } from '../lib/events/index.ts';
 import type { Stage } from '../lib/flow/index.ts';
 import { dataStage } from './per-event.ts';
-import { tableSelector } from './table-selector.ts';
 
 /**
  * Keeps some columns of a table.

@@ -1,4 +1,5 @@
 import { MillraceError } from '../errors.ts';
+import type { Table } from './table.ts';
 
 /**
  * Tables chosen by name: `public.*`, `!public.audit_*`, `"sch.ema"."ta.ble"`.
@@ -63,4 +64,18 @@ function wildcard(part: string): RegExp {
     return (quoted === undefined ? run : quoted.replaceAll('""', '"')).replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&');
   });
   return new RegExp(`^${source}$`, 's');
+}
+
+/** Whether the patterns choose a table version (by its source names), decided once per version. */
+export function tableSelector(patterns: readonly string[]): (table: Table) => boolean {
+  const matches = tableMatcher(patterns);
+  const decided = new WeakMap<Table, boolean>();
+  return (table) => {
+    let isSelected = decided.get(table);
+    if (isSelected === undefined) {
+      isSelected = matches(table.sourceSchema, table.sourceName);
+      decided.set(table, isSelected);
+    }
+    return isSelected;
+  };
 }
