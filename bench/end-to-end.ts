@@ -7,22 +7,10 @@ import { type Workload, withWorkload } from './workload.ts';
 
 const ROUNDS = 5;
 
-/** (b): draining a pre-filled slot into files; rows per transaction, and transactions: enough that starting and ending decide nothing. */
-const DRAINS = [
-  [1, 200_000],
-  [10, 40_000],
-  [1000, 1000],
-] as const;
-
-export async function endToEnd(): Promise<string> {
-  const reports: string[] = [];
-  for (const [rowsPerTransaction, transactions] of DRAINS) reports.push(await drain(rowsPerTransaction, transactions));
-  return reports.join('\n');
-}
-
 /** The library reads this many rows and stops: it is slow, and its rate does not change. */
 const LIBRARY_ROWS = 200_000;
 
+/** (b): draining a pre-filled slot into files. As many transactions that starting and ending decide nothing. */
 export function drain(rowsPerTransaction: number, transactions: number, rounds = ROUNDS): Promise<string> {
   return withWorkload(async (workload) => {
     const { postgres, folder, millrace } = workload;

@@ -100,7 +100,7 @@ export function formats(): string {
     return `| ${name} | ${usPerRow.toFixed(2)} | ${Math.round(1e6 / usPerRow).toLocaleString('en')} | ${verdict} |`;
   });
   return [
-    '### pgoutput bytes to rows of a format',
+    '### (a) pgoutput bytes to rows of a format',
     '',
     '| variant | CPU µs/row | rows/s of one core | of the naive path |',
     '|---|--:|--:|--:|',

@@ -1,16 +1,29 @@
-import { endToEnd, snapshot } from './end-to-end.ts';
+import { drain, snapshot } from './end-to-end.ts';
 import { formats } from './formats.ts';
+import { memory } from './memory.ts';
 import { operators } from './operators.ts';
+import { writeResults } from './results.ts';
 
-// `npm run bench` runs all parts; `npm run bench -- formats snapshot` runs those named.
-const PARTS: Readonly<Record<string, () => string | Promise<string>>> = { formats, 'end-to-end': endToEnd, snapshot, operators };
+// `npm run bench` runs all parts; `npm run bench -- formats snapshot` those named; with `--write` their results go into README.md.
+const PARTS: Readonly<Record<string, () => string | Promise<string>>> = {
+  formats,
+  'drain-1': () => drain(1, 200_000),
+  'drain-10': () => drain(10, 40_000),
+  'drain-1000': () => drain(1000, 1000),
+  snapshot,
+  operators,
+  memory,
+};
 
-const asked = process.argv.slice(2);
+const asked = process.argv.slice(2).filter((argument) => argument !== '--write');
 const unknown = asked.filter((name) => !(name in PARTS));
 if (unknown.length > 0) {
   console.error(`no bench is called ${unknown.join(', ')}; there are ${Object.keys(PARTS).join(', ')}`);
   process.exit(2);
 }
 for (const [name, part] of Object.entries(PARTS)) {
-  if (asked.length === 0 || asked.includes(name)) console.log(await part());
+  if (asked.length > 0 && !asked.includes(name)) continue;
+  const report = await part();
+  console.log(report);
+  if (process.argv.includes('--write')) await writeResults(name, report);
 }

@@ -82,7 +82,12 @@ function showProgress(capture: Capture): { progress(done: number): void; stop():
   function tokens() {
     const { phase, rowsPerSecond, lagMs, checkpointTs } = capture.status;
     const lag = lagMs === null ? '–' : `${(lagMs / 1000).toFixed(1)} s`;
-    return { phase, rate: Math.round(rowsPerSecond).toLocaleString('en'), lag, checkpoint: checkpointTs === null || checkpointTs === 0n ? '–' : checkpointTs };
+    return {
+      phase,
+      rate: Math.round(rowsPerSecond).toLocaleString('en'),
+      lag,
+      checkpoint: checkpointTs === null || checkpointTs === 0n ? '–' : checkpointTs,
+    };
   }
   const timer = setInterval(
     () => {
