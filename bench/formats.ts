@@ -2,10 +2,10 @@ import {
   ByteWriter,
   defineTable,
   dispatcherOfTable,
+  dmlEvent,
   OP_DELETE,
   OP_INSERT,
   OP_UPDATE,
-  type RowBlock,
   RowBlockBuilder,
   type Table,
   writeTuple,
@@ -14,6 +14,8 @@ import { canalJson } from '../lib/formats/canal-json.ts';
 import { csv } from '../lib/formats/csv.ts';
 import type { RowEncoder } from '../lib/formats/encoder.ts';
 import { MessageKind, PgoutputReader } from '../lib/formats/pgoutput/index.ts';
+import { type EncodedRows, eventEncoder } from '../pipelines/cloud-storage-sink/encoded-rows.ts';
+import { SegmentPool } from '../pipelines/cloud-storage-sink/segment-pool.ts';
 import { median } from './stats.ts';
 
 const ROUNDS = 5;
@@ -21,6 +23,7 @@ const WARM_UP_ROUNDS = 2;
 const ROWS = 100_000;
 const ROWS_PER_TRANSACTION = 100;
 const ROWS_PER_BLOCK = 2000;
+const SEGMENTS_BYTES = 4 * 1024 * 1024;
 const COMMIT_TIME_US = 1_700_000_000_000_000n;
 /** pgoutput's clock starts in 2000. */
 const POSTGRES_EPOCH_US = 946_684_800_000_000n;
@@ -143,19 +146,19 @@ function makeMessages(): Messages {
   return { bytes: writer.take(), starts: Int32Array.from(starts) };
 }
 
-/** As the source assembles blocks: messages are checked and pointed at, then a block is encoded. */
+/** As source and sink do it: messages are checked and pointed at, blocks are encoded into segments, which come back when they are written. */
 function runMillrace({ bytes, starts }: Messages, encoder: RowEncoder, sink?: (text: string) => void): number {
   const reader = new PgoutputReader();
   const builder = new RowBlockBuilder(ROWS_PER_BLOCK);
-  const out = new ByteWriter(1 << 20);
+  const segments = new SegmentPool(SEGMENTS_BYTES);
+  const encode = eventEncoder(encoder, segments);
   let ordinal = 0;
   let written = 0;
   const flush = () => {
-    const block: RowBlock = builder.build(TABLE, bytes);
-    encoder.encode(block, out);
-    const body = out.take();
-    written += body.length;
-    sink?.(body.toString());
+    const rows = encode(dmlEvent(builder.build(TABLE, bytes))) as EncodedRows;
+    written += rows.bytes;
+    sink?.(Buffer.concat(rows.body).toString());
+    segments.release(rows.body);
   };
   for (let i = 0; i + 1 < starts.length; i++) {
     const kind = reader.read(bytes, starts[i]!, starts[i + 1]!);

@@ -1,19 +1,22 @@
 import { drain, snapshot } from './end-to-end.ts';
-import { formats } from './formats.ts';
+import { runNode } from './measured-process.ts';
 import { memory } from './memory.ts';
-import { operators } from './operators.ts';
 import { writeResults } from './results.ts';
 
 // `npm run bench` runs all parts; `npm run bench -- formats snapshot` those named; with `--write` their results go into README.md.
-const PARTS: Readonly<Record<string, () => string | Promise<string>>> = {
-  formats,
+const PARTS: Readonly<Record<string, () => Promise<string>>> = {
+  formats: () => inProcess('formats'),
   'drain-1': () => drain(1, 200_000),
   'drain-10': () => drain(10, 40_000),
   'drain-1000': () => drain(1000, 1000),
   snapshot,
-  operators,
+  operators: () => inProcess('operators'),
   memory,
 };
+
+async function inProcess(part: string): Promise<string> {
+  return `${(await runNode('./child-in-process.ts', [part])).join('\n')}\n`;
+}
 
 const asked = process.argv.slice(2).filter((argument) => argument !== '--write');
 const unknown = asked.filter((name) => !(name in PARTS));

@@ -43,7 +43,13 @@ async function load(file: string): Promise<Record<string, unknown>> {
     if (!isTypeScript) throw notLoaded(file, error);
   }
   try {
-    const tsx = (await importModule(pathToFileURL(createRequire(path).resolve('tsx/esm/api')).href)) as { tsImport: TsImport };
+    const tsx = (await importModule(
+      pathToFileURL(
+        createRequire(path)
+          .resolve('tsx/esm/api')
+          .replace(/\.cjs$/, '.mjs'),
+      ).href,
+    )) as { tsImport: TsImport };
     return await tsx.tsImport(url, import.meta.url);
   } catch (error) {
     throw notLoaded(file, error);

@@ -1,5 +1,5 @@
 import { SingleBar } from 'cli-progress';
-import { formatBytes, formatDuration, type Running, type RunStatus } from '../lib/index.ts';
+import { formatDuration, type Running, type RunStatus } from '../lib/index.ts';
 import type { Output } from './output.ts';
 
 /** Elsewhere than on a terminal, a status line is logged when this many statuses (twice a second) have passed. */
@@ -22,8 +22,8 @@ interface Display {
 
 /** How far the checkpoint has come from where it began to where the source is. */
 function bar(output: Output): Display {
-  const format = '{phase} {bar} {rows} rows | {rate} rows/s | {written} | lag {lag} | checkpoint {checkpoint}';
-  const options = { format, barsize: 20, hideCursor: true, clearOnComplete: false, stream: output.stderr, emptyOnZero: true };
+  const format = '{phase} {bar} {rate} rows/s | lag {lag} | checkpoint {checkpoint} | {rows} rows';
+  const options = { format, barsize: 12, hideCursor: true, clearOnComplete: false, stream: output.stderr, emptyOnZero: true };
   const single = new SingleBar({ ...options, barCompleteChar: '█', barIncompleteChar: '░' });
   let first: bigint | null = null;
   let isShown = false;
@@ -40,7 +40,6 @@ function bar(output: Output): Display {
         phase: status.phase.padEnd(9),
         rows: status.rows.toLocaleString('en'),
         rate: status.rowsPerSecond.toLocaleString('en'),
-        written: formatBytes(status.bytes),
         lag: status.lagMs === null ? '–' : formatDuration(status.lagMs),
         checkpoint: checkpointTs === 0n ? '–' : String(checkpointTs),
       };
@@ -49,6 +48,8 @@ function bar(output: Output): Display {
       isShown = true;
     },
     end() {
+      // The bar goes back to the cursor it saved when it started; lines were printed above it since.
+      if (isShown) output.stderr.write('\x1b7');
       if (isShown) single.stop();
       isShown = false;
     },

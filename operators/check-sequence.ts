@@ -7,8 +7,6 @@ import { link, operator, type Sessions, type Stage } from '../lib/flow/index.ts'
  *
  * In plain words: the transport may lose or repeat messages; this notices, and has the service send again.
  *
- * ![checkSequence](../docs/operators/check-sequence.svg)
- *
  * A handshake (seq 1) opens an epoch of its dispatcher; each change, schema change and syncpoint is the last + 1; resolved carries the last. A gap, a
  * duplicate, a missing handshake, or a `drop` of memory control asks for one reset of the dispatcher in that epoch (spec event-collector §4.1). What
  * the dispatcher has in that delivery is then dropped, valid events included, because the reset sends it again; so is whatever follows until the

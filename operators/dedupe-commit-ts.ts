@@ -23,8 +23,6 @@ export interface DedupeOptions {
  *
  * In plain words: after a reset or a restart the source sends some changes again; each goes on once.
  *
- * ![dedupeCommitTs](../docs/operators/dedupe-commit-ts.svg)
- *
  * With ordinals it is exact: a position at or before the last drops; a row block that straddles it is sliced. A schema change stands just before the
  * change whose ordinal it shares. Without ordinals the rules of spec event-collector §4.2 apply, with H1 of §4.3: below the last commitTs drops; at it rows
  * pass, because several transactions may share one, until a schema change (or TRUNCATE) or a syncpoint was seen there; those pass once. Resolved marks and

@@ -7,8 +7,6 @@ import { link, operator, Ring, type Stage } from '../lib/flow/index.ts';
  *
  * In plain words: a table's files are complete before its columns change.
  *
- * ![drainMarkers](../docs/operators/drain-markers.svg)
- *
  * The marker is a delivery of its own. It travels the route of its dispatcher's rows, forces their pending batches out and is flush-acked behind them (spec
  * storage-sink §4.1); a syncpoint's marker is of all dispatchers. Deliveries that arrive meanwhile wait in order; the pump, which emits nothing between a
  * block event and its flush, bounds them. When the source ends, the rest goes out before the end; an error of the source goes out at once, and what is held

@@ -13,8 +13,6 @@ export interface EncodeOptions<T, R> {
  *
  * In plain words: many hands, one queue.
  *
- * ![encodeOrdered](../docs/operators/encode-ordered.svg)
- *
  * At most `concurrency` items are started and not yet emitted; the others wait un-started, bounded by what stands before (the pump's bytes in flight). An item
  * that fails fails the stream in its turn, when everything before it is out. An error of the source ends it at once. Promises of an unsubscribed stream are
  * left to themselves; nothing more is started.

@@ -8,8 +8,6 @@ import { DROP, mapEvents } from './per-event.ts';
  *
  * In plain words: after a reset, whatever was still in flight from before is ignored.
  *
- * ![filterEpoch](../docs/operators/filter-epoch.svg)
- *
  * An event of another epoch, older or newer, is dropped silently: it is normal after a reset, and nothing is reported upstream. A row block is kept whole or
  * dropped whole. `ready`, `notReusable` and drain markers belong to no epoch and pass (spec event-collector §3.3, §4.1).
  *

@@ -7,8 +7,6 @@ import { DROP, perEvent } from './per-event.ts';
  *
  * In plain words: `filterTables(['public.*', '!public.audit_*'])` is everything in `public` but the audit tables.
  *
- * ![filterTables](../docs/operators/filter-tables.svg)
- *
  * Patterns are `schema.table` on the source's names, case-sensitive, `*` for any characters, `!` to exclude, double quotes around names with dots; the last
  * one that matches decides. Schema changes and TRUNCATEs of other tables drop too; syncpoints and resolved marks are of all tables and pass.
  *

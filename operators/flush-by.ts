@@ -36,8 +36,6 @@ export interface Flush<T> {
  *
  * In plain words: rows become files, neither too small nor too late.
  *
- * ![flushBy](../docs/operators/flush-by.svg)
- *
  * | reason | when | what |
  * |---|---|---|
  * | `size` | the batch has reached `bytes` or `count` | that batch |

@@ -20,8 +20,6 @@ import { requireDataEvent } from './per-event.ts';
  *
  * In plain words: use the RxJS you know on the changes of one delivery; the delivery waits until it is done.
  *
- * ![lift](../docs/operators/lift.svg)
- *
  * `op` runs afresh over the data events of each delivery, and the delivery passes on with what it emitted when it completes; so nothing is carried from one
  * delivery to the next, and one delivery is worked on at a time. Resolved marks, syncpoints and signals keep their places: where one stands between data
  * events, `op` runs over those before it, then over those behind it. Deliveries that arrive meanwhile wait, bounded by the pump's bytes in flight. The

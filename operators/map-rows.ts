@@ -7,8 +7,6 @@ import { dataStage, stageFailure } from './per-event.ts';
  *
  * In plain words: `mapRows('public.users', (row) => row.update('email', hash))` lets no address through, old ones included.
  *
- * ![mapRows](../docs/operators/map-rows.svg)
- *
  * The function runs on every image of a row: the new one, then the one before an update where the source sent it; of a delete on the old one. So what is masked
  * is masked everywhere; `row.isOld` tells them apart. Images are not complete: `row.get` gives undefined for an unchanged TOAST value, and for all but the key
  * in a key-only old image, where `row.set` does nothing; `row.update` calls its function only where there is a value. A row returned as it came costs no copy;

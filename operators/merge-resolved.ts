@@ -13,8 +13,6 @@ export interface InputResolved {
  *
  * In plain words: together they are as far as the slowest.
  *
- * ![mergeResolved](../docs/operators/merge-resolved.svg)
- *
  * Nothing is emitted before each of the `inputs` has been heard, and then only when the minimum moves. An input that goes back is taken at the furthest it
  * came to, so the result never goes back.
  *

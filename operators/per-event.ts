@@ -23,8 +23,6 @@ export type EventStep = (event: DataEvent, context: Context) => DataEvent | type
  *
  * In plain words: say what becomes of one change, and the stage does it to all of them.
  *
- * ![perEvent](../docs/operators/per-event.svg)
- *
  * Data events are row blocks, schema changes and TRUNCATEs; resolved marks, syncpoints and signals pass untouched. Each delivery goes on as one delivery in
  * the same turn, also when all of its events were dropped. A step that returns its event costs no copy. A step must keep an event's dispatcher and
  * position.

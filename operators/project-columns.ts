@@ -8,8 +8,6 @@ import { dataStage } from './per-event.ts';
  *
  * In plain words: the others never leave the process.
  *
- * ![projectColumns](../docs/operators/project-columns.svg)
- *
  * Rows are not touched: their table versions get fewer columns, in the table's own order, and point into the same bytes. Schema changes and TRUNCATEs carry the
  * projected columns too. The primary key must stay, and so must the replica identity where it is an index: readers find rows by them. A table
  * version that lacks a listed column ends the run rather than leave a hole.

@@ -24,8 +24,6 @@ export interface RetryOptions {
  *
  * In plain words: try again, but ever less eagerly.
  *
- * ![retryBackoff](../docs/operators/retry-backoff.svg)
- *
  * The n-th retry in a row (from 0) waits for `base · factor^n` milliseconds, at most `cap`. A value starts the count anew. What was emitted before a failure
  * stays emitted: a source that begins anew repeats it, and `dedupeCommitTs` is for that. After `retries` failures in a row, and for an error that is not
  * retryable, the error passes on as it is.

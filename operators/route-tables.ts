@@ -17,8 +17,6 @@ export interface RouteRule {
  *
  * In plain words: `routeTables([{ match: 'public.*', schema: 'shop', table: '{schema}_{table}' }])` lands `public.orders` as `shop.public_orders`.
  *
- * ![routeTables](../docs/operators/route-tables.svg)
- *
  * The first rule that matches decides; tables that none matches keep their names. Source names stay, so later stages go on selecting by them. Rows are not
  * touched. Two source tables may not land on one name: their versions and rows would mix.
  *

@@ -14,8 +14,6 @@ export interface ShardOptions<T> {
  *
  * In plain words: a slow table holds up the tables of its own shard only, and rows of one table never overtake each other.
  *
- * ![shardBy](../docs/operators/shard-by.svg)
- *
  * The shard of a dispatcher is `(low64 XOR (high64 << 1)) mod shards` (spec storage-sink §1), the same in every run. What the shards emit is merged as it
  * comes. A drain marker of all dispatchers goes to every shard as a marker of its own; it is flush-acked when all of those are. The first shard that fails
  * ends all; the end comes when the source and all shards have ended. A chain must not end before its source: what came for it later would be lost.

@@ -6,8 +6,6 @@ import { operator, type Stage } from '../lib/flow/index.ts';
  *
  * In plain words: from here on the run waits for every one of these changes.
  *
- * ![trackProgress](../docs/operators/track-progress.svg)
- *
  * A whole delivery is registered before any of it moves on: a fast flush of its first event must not expose a checkpoint behind its second (spec
  * storage-sink §3). It stands once, where deliveries arrive in the sink: what stages dropped before it is never waited for (I7), and events are not
  * made anew behind it, or their acks would be lost.

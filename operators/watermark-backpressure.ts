@@ -22,8 +22,6 @@ export interface Weighed {
  *
  * In plain words: nothing is refused, but above the high mark the source is not woken, so it sends no more.
  *
- * ![watermarkBackpressure](../docs/operators/watermark-backpressure.svg)
- *
  * Items pass at once and are added to the context's gauge; whoever makes them durable releases them there. Above `high` the item's enqueue ack is held;
  * when a release brings the level to `low` or below, all held acks run, oldest first. Sticky between: once holding, every later ack is held too (I4), also
  * below `high` (spec storage-sink §2.5). A flush ack of a held item still wakes its own source (§3). What is held is an ack for each unflushed item, so

@@ -2,7 +2,17 @@ import { type MonoTypeOperatorFunction, Observable, Subscription } from 'rxjs';
 import { catchError, tap } from 'rxjs/operators';
 import { isMillraceError, MillraceError, reasonOf } from '../errors.ts';
 import type { Delivery } from '../events/index.ts';
-import { type Clock, type Context, createContext, type Logger, Progress, pump, silentLogger, systemClock } from '../flow/index.ts';
+import {
+  type Clock,
+  type Context,
+  createContext,
+  type Logger,
+  Progress,
+  pump,
+  requireNumber,
+  silentLogger,
+  systemClock,
+} from '../flow/index.ts';
 import type { OpenSource, SourceContext } from '../sources/source.ts';
 import { formatBytes, formatDuration } from '../units.ts';
 import { CheckpointLoop } from './checkpoint-loop.ts';
@@ -89,6 +99,7 @@ class Run implements Running {
   #caughtUpAt: bigint | null = null;
 
   constructor(definition: PipelineDefinition, options: RunOptions) {
+    checkOptions(options);
     this.#definition = definition;
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
@@ -377,4 +388,12 @@ function rowsOf(delivery: Delivery): number {
     if (event.type === 'dml') rows += event.rows.rowCount;
   }
   return rows;
+}
+
+function checkOptions({ drainTimeoutMs, maxBytesInFlight, until }: RunOptions): void {
+  if (drainTimeoutMs !== undefined) requireNumber('drainTimeoutMs', drainTimeoutMs, 0);
+  if (maxBytesInFlight !== undefined) requireNumber('maxBytesInFlight', maxBytesInFlight, 1);
+  if (until !== undefined && until !== 'caught-up') {
+    throw new MillraceError('MR_INVALID_OPTION', { option: 'until', value: String(until), bound: "'caught-up', or left out" });
+  }
 }

@@ -83,6 +83,15 @@ describe('what was changed behind our back', () => {
     expect(await pipeline.verdicts()).toEqual(IDENTICAL);
   }, 60_000);
 
+  it('P4: a slip in --tables at a later start is refused, and takes no table out of the publication', async () => {
+    const pipeline = await Pipeline.captured(server, 'mistyped', dir, cli);
+    const published = () => pipeline.sql(`SELECT tablename FROM pg_publication_tables WHERE pubname = 'mistyped' ORDER BY 1`);
+    const before = await published();
+    expect(before).toHaveLength(2);
+    await expectRefusal(cli, pipeline, pipeline.catchUp({ '--tables': 'public.user' }), 'MR_NO_TABLES', ['public.user']);
+    expect(await published()).toEqual(before);
+  }, 30_000);
+
   it('P4: a publication that is dropped while the capture runs ends it', async () => {
     const pipeline = await Pipeline.captured(server, 'midway', dir, cli);
     const { result } = startCli(pipeline.capture());

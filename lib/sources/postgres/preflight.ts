@@ -162,7 +162,8 @@ async function checkTables(
   }
   const isOurs = publication === null || isOwned(publication, slot);
   const taken = isOurs ? wanted : published.filter((table) => isWanted(table.schema, table.name));
-  if (taken.length === 0 && isFirst) {
+  // Later too: patterns that fit nothing there is or was are a slip, and would take every table out of the publication.
+  if (taken.length === 0 && (isFirst || !state.tables.some((table) => isWanted(table.schema, table.name)))) {
     const patterns = settings.tables?.join(', ') ?? '*.*';
     throw new MillraceError('MR_NO_TABLES', { database: settings.database, patterns });
   }
@@ -218,6 +219,9 @@ async function settlePublication(
       );
     }
     const left = held.filter((table) => !isWanted(table.schema, table.name));
+    if (added.length > 0) logger.info({ publication: name, tables: added.map(qualified) }, 'tables join the publication');
+    if (left.length > 0)
+      logger.warn({ publication: name, tables: left.map(qualified) }, 'tables leave the publication: they are captured no more');
     await allowed('alter the publication', removeTables(query, name, left));
   } else if (isNew) {
     const left = (['inserts', 'updates', 'deletes', 'truncates'] as const).filter((kind) => !found[kind]);

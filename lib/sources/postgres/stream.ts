@@ -100,7 +100,8 @@ class ReplicationStream implements PostgresStream {
   status(): StreamStatus {
     return {
       phase: this.#isClosed ? 'closed' : this.#attempts > 0 ? 'reconnecting' : 'streaming',
-      sourceTs: this.#assembler.serverTs,
+      // A server at L has committed up to L − 1 (P1).
+      sourceTs: this.#assembler.serverTs > 0n ? this.#assembler.serverTs - 1n : 0n,
       confirmedTs: this.#confirmedTs,
       attempts: this.#attempts,
       lastError: this.#lastError,

@@ -17,6 +17,15 @@ describe('run', () => {
     expect(world.stored).toEqual({ checkpointTs: 9n, sourceState: null });
   });
 
+  it.each<[string, RunOptions, string]>([
+    ['drainTimeoutMs', { drainTimeoutMs: -1 }, '-1'],
+    ['maxBytesInFlight', { maxBytesInFlight: 0 }, '0'],
+    ['until', { until: 'now' as 'caught-up' }, 'now'],
+  ])('refuses a bad %s at once', (option, options, value) => {
+    const definition = pipelineIn(new World(), {});
+    expect(() => run(definition, options)).toThrow(new RegExp(`MR_INVALID_OPTION: option ${option} is ${value};`));
+  });
+
   it('opens the sink before the source and claims the target before anything is written', async () => {
     const world = new World();
     await run(pipelineIn(world, { source: { deliveries: () => [transaction(5n)] }, sink: { onWrite: () => world.log.push('write') } }))
