@@ -84,7 +84,7 @@ class SegmentWriter {
   /** Ends the piece if the segment has no room for another portion. */
   cut(): void {
     const portion = this.out.length - this.#cutAt;
-    this.#portionRoom = Math.min(Math.max(this.#portionRoom, portion + (portion >> 1)), SEGMENT_BYTES / 2);
+    this.#portionRoom = Math.min(Math.max(this.#portionRoom, portion + (portion >> 2)), SEGMENT_BYTES / 2);
     this.#cutAt = this.out.length;
     if (this.out.length > SEGMENT_BYTES - this.#portionRoom) this.#endPiece();
   }
@@ -115,5 +115,5 @@ class SegmentWriter {
   }
 }
 
-const PORTION_ROWS = 32;
-const PORTION_WIRE_BYTES = 4096;
+const PORTION_ROWS = 64;
+const PORTION_WIRE_BYTES = 8192;

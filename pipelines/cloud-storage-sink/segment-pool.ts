@@ -29,7 +29,8 @@ export class SegmentPool {
       this.#lent.delete(buffer);
       this.#free.push(segment);
     }
-    const keptBytes = this.#lent.size === 0 ? IDLE_BYTES : this.#freeBytesMax;
+    // Whoever encodes always holds one.
+    const keptBytes = this.#lent.size <= 1 ? IDLE_BYTES : this.#freeBytesMax;
     this.#free.length = Math.min(this.#free.length, Math.floor(keptBytes / SEGMENT_BYTES));
   }
 }
