@@ -41,6 +41,11 @@ export const ERRORS = {
     message: 'stage {stage} {what} (position {position}, table {table})',
     remedy: 'A stage emits exactly one delivery, perhaps empty, for each that it receives, in order: perEvent and lift make such stages.',
   },
+  MR_VIRTUAL_TIME_STALLED: {
+    message: 'a promise is still open at virtual time {nowMs} ms: {reason}',
+    remedy:
+      'Whatever waits in a test in virtual time waits on the clock of its context: look for a promise that nobody settles, a real timer, or real IO.',
+  },
   MR_SOURCE_FAILED: {
     message: 'source {source} failed: {reason}',
     remedy: 'Remove the cause and start again; the run resumes from its checkpoint and nothing is lost.',

@@ -1,6 +1,6 @@
 import { Observable } from 'rxjs';
 import { MillraceError } from '../lib/errors.ts';
-import { link, type Operator, operator, requireNumber, systemRandom } from '../lib/flow/index.ts';
+import { link, type Operator, operator, requireNumber } from '../lib/flow/index.ts';
 
 export interface RetryOptions {
   /** Milliseconds before the first retry. Default 100. */
@@ -15,8 +15,6 @@ export interface RetryOptions {
   readonly jitter?: false | 'full';
   /** Whether an error is worth a retry. Default: every one. */
   readonly retryable?: (error: unknown) => boolean;
-  /** Numbers in [0, 1) for the jitter. */
-  readonly random?: () => number;
 }
 
 /**
@@ -37,7 +35,6 @@ export function retryBackoff<T>({
   retries = Number.POSITIVE_INFINITY,
   jitter = false,
   retryable = () => true,
-  random = systemRandom,
 }: RetryOptions = {}): Operator<T, T> {
   requireNumber('base', base, 1);
   requireNumber('factor', factor, 1, Number.MAX_SAFE_INTEGER, true);
@@ -59,7 +56,7 @@ export function retryBackoff<T>({
             if (failures >= retries || !retryable(error)) return subscriber.error(error);
             const delayMs = Math.min(cap, base * factor ** failures);
             failures++;
-            cancelTimer = clock.after(jitter === 'full' ? delayMs * random() : delayMs, attempt);
+            cancelTimer = clock.after(jitter === 'full' ? delayMs * clock.random() : delayMs, attempt);
           },
         });
       subscriber.add(() => cancelTimer());

@@ -1,4 +1,3 @@
-import { randomInt } from 'node:crypto';
 import type { Clock } from '../flow/index.ts';
 
 /** How a request that failed for a passing reason is repeated: after a random part ("full jitter") of base × 2^attempt, at most the cap. */
@@ -23,7 +22,7 @@ export async function retryTransient<T>(
       return await attempt(attempts);
     } catch (error) {
       if (attempts > retries || signal.aborted || !isTransient(error)) throw error;
-      await clock.sleep(randomInt(Math.min(capMs, baseMs * 2 ** (attempts - 1)) + 1), signal);
+      await clock.sleep(Math.floor(clock.random() * (Math.min(capMs, baseMs * 2 ** (attempts - 1)) + 1)), signal);
       if (signal.aborted) throw error;
     }
   }

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Workload } from '../../examples/first-light/workload.ts';
 import { cli, startCli, verdictsOf } from '../support/cli.ts';
 import { startPostgres, type TestPostgres } from '../support/postgres.ts';
-import { seededRandom } from '../support/random.ts';
+import { seededRandom } from '../../lib/testing/random.ts';
 
 const KILLS_IN_SNAPSHOT = 8;
 const KILLS_UNDER_LOAD = 14;

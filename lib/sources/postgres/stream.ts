@@ -1,4 +1,3 @@
-import { randomInt } from 'node:crypto';
 import { MillraceError, reasonOf } from '../../errors.ts';
 import type { Delivery } from '../../events/index.ts';
 import type { Clock, Logger, Metrics } from '../../flow/index.ts';
@@ -243,7 +242,7 @@ class ReplicationStream implements PostgresStream {
     }
     if (this.#attempts >= retries) throw cause;
     const ceilingMs = Math.min(RETRY_CAP_MS, RETRY_BASE_MS * 2 ** Math.min(this.#attempts, 16));
-    const delayMs = ceilingMs / 2 + randomInt(Math.ceil(ceilingMs / 2));
+    const delayMs = Math.floor((ceilingMs / 2) * (1 + clock.random()));
     this.#attempts++;
     this.#lastError = reasonOf(cause);
     this.#options.metrics.add('reconnects', 1, STAGE);

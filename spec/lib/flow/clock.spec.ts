@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { TestScheduler } from 'rxjs/testing';
-import { type Clock, clockOf, systemClock, systemRandom } from '../../../lib/flow/index.ts';
+import { type Clock, clockOf, systemClock } from '../../../lib/flow/index.ts';
 
 /** Runs in virtual time, with a log of what happened when. */
 function virtually(body: (clock: Clock, note: (what: string) => () => void) => void): string[] {
@@ -50,10 +50,10 @@ describe('clockOf', () => {
   });
 });
 
-describe('systemRandom', () => {
+describe('systemClock', () => {
   it('draws from 0 up to 1', () => {
     for (let i = 0; i < 100; i++) {
-      const drawn = systemRandom();
+      const drawn = systemClock.random();
       expect(drawn >= 0 && drawn < 1).toBe(true);
     }
   });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { type PendingEntry, PendingQueue } from '../../../lib/flow/pending-queue.ts';
-import { seededRandom } from '../../support/random.ts';
+import { seededRandom } from '../../../lib/testing/random.ts';
 
 describe('PendingQueue', () => {
   it('knows the earliest unflushed commitTs, whatever order entries come and go in', () => {

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { ALL_DISPATCHERS, Delivery, type DispatcherId, isAckedEvent, resolvedEvent } from '../../../lib/events/index.ts';
 import { Progress } from '../../../lib/flow/index.ts';
 import { deliveryOf } from '../../support/notation.ts';
-import { seededRandom } from '../../support/random.ts';
+import { seededRandom } from '../../../lib/testing/random.ts';
 
 describe('Progress', () => {
   it('I1: a resolved mark of one dispatcher moves nothing, because the others may still have rows before it', () => {

@@ -5,7 +5,7 @@ import { MemoryStore } from '../../../lib/stores/index.ts';
 import { readTable } from '../../../pipelines/index.ts';
 import { FaultStore } from '../../support/fault-store.ts';
 import { type ManualClock, manualClock } from '../../support/manual-clock.ts';
-import { seededRandom } from '../../support/random.ts';
+import { seededRandom } from '../../../lib/testing/random.ts';
 import { runSink, type Transaction, table } from '../../support/sink-world.ts';
 
 const SEEDS = 8;

@@ -1,0 +1,188 @@
+import { type SchedulerAction, type SchedulerLike, Subscription } from 'rxjs';
+import { MillraceError } from '../errors.ts';
+import { type Clock, sleepWith } from '../flow/index.ts';
+import { seededRandom } from './random.ts';
+
+/**
+ * A clock whose time passes only when it is told to, promises included: between two instants everything that is ready runs to its end.
+ *
+ * Time begins at 0. What is due at the same instant runs in the order in which it was asked for. Nothing of it is real, so the same calls give the same run.
+ */
+export class VirtualClock implements Clock {
+  readonly scheduler: SchedulerLike;
+  readonly random: () => number;
+  readonly #timers = new TimerHeap();
+  #nowMs = 0;
+
+  /** @param seed of `random`. */
+  constructor(seed = 1) {
+    this.random = seededRandom(seed);
+    this.scheduler = schedulerOf(this);
+  }
+
+  now(): number {
+    return this.#nowMs;
+  }
+
+  after(delayMs: number, fn: () => void): () => void {
+    const timer: Timer = { atMs: this.#nowMs + Math.max(0, delayMs), order: 0, fn };
+    this.#timers.push(timer);
+    return () => {
+      timer.fn = null;
+    };
+  }
+
+  sleep(delayMs: number, signal?: AbortSignal): Promise<void> {
+    return sleepWith((ms, fn) => this.after(ms, fn), delayMs, signal);
+  }
+
+  /** When the next timer is due; null when none waits. */
+  get nextMs(): number | null {
+    return this.#timers.peek()?.atMs ?? null;
+  }
+
+  /** Runs the next timer at its time, and nothing else; false when none waits. What it sets off with promises runs in `settle`. */
+  step(): boolean {
+    const timer = this.#timers.pop();
+    if (timer === null) return false;
+    this.#nowMs = timer.atMs;
+    timer.fn?.();
+    return true;
+  }
+
+  /** Lets everything that is ready run to its end, promises included; time stands still. */
+  settle(): Promise<void> {
+    return new Promise((resolve) => turn(() => process.nextTick(resolve)));
+  }
+
+  /** Moves time on by `ms`, running on the way whatever is due, promises included. */
+  async advance(ms: number): Promise<void> {
+    const untilMs = this.#nowMs + ms;
+    await this.settle();
+    for (let next = this.nextMs; next !== null && next <= untilMs; next = this.nextMs) {
+      this.step();
+      await this.settle();
+    }
+    this.#nowMs = untilMs;
+  }
+
+  /**
+   * Moves time on until `promise` has settled, and gives what it gives.
+   *
+   * @throws MR_VIRTUAL_TIME_STALLED when nothing waits on this clock and the promise is still open, or `maxMs` (default one day) have passed.
+   */
+  async until<T>(promise: Promise<T>, maxMs = DAY_MS): Promise<T> {
+    let isOpen = true;
+    const done = () => {
+      isOpen = false;
+    };
+    promise.then(done, done);
+    const lastMs = this.#nowMs + maxMs;
+    await this.settle();
+    while (isOpen) {
+      const next = this.nextMs;
+      if (next === null || next > lastMs) {
+        throw new MillraceError('MR_VIRTUAL_TIME_STALLED', {
+          nowMs: this.#nowMs,
+          reason: next === null ? 'nothing waits on the virtual clock' : `it was given ${maxMs} ms`,
+        });
+      }
+      this.step();
+      await this.settle();
+    }
+    return promise;
+  }
+}
+
+const DAY_MS = 86_400_000;
+/** Kept from the first: whoever fakes the global one later means others. */
+const turn = setImmediate;
+
+interface Timer {
+  readonly atMs: number;
+  order: number;
+  /** Null when it was cancelled. */
+  fn: (() => void) | null;
+}
+
+/** Timers by time, then by order of arrival. Cancelled ones leave when they surface. */
+class TimerHeap {
+  readonly #heap: Timer[] = [];
+  #arrived = 0;
+
+  push(timer: Timer): void {
+    const heap = this.#heap;
+    timer.order = this.#arrived++;
+    let child = heap.push(timer) - 1;
+    while (child > 0) {
+      const parent = (child - 1) >> 1;
+      if (isBefore(heap[parent]!, timer)) break;
+      heap[child] = heap[parent]!;
+      child = parent;
+    }
+    heap[child] = timer;
+  }
+
+  peek(): Timer | null {
+    while (this.#heap.length > 0 && this.#heap[0]!.fn === null) this.#remove();
+    return this.#heap[0] ?? null;
+  }
+
+  pop(): Timer | null {
+    return this.peek() === null ? null : this.#remove();
+  }
+
+  #remove(): Timer {
+    const heap = this.#heap;
+    const first = heap[0]!;
+    const last = heap.pop()!;
+    if (heap.length === 0) return first;
+    let parent = 0;
+    for (;;) {
+      let child = parent * 2 + 1;
+      if (child >= heap.length) break;
+      if (child + 1 < heap.length && isBefore(heap[child + 1]!, heap[child]!)) child++;
+      if (isBefore(last, heap[child]!)) break;
+      heap[parent] = heap[child]!;
+      parent = child;
+    }
+    heap[parent] = last;
+    return first;
+  }
+}
+
+function isBefore(a: Timer, b: Timer): boolean {
+  return a.atMs === b.atMs ? a.order < b.order : a.atMs < b.atMs;
+}
+
+/** The clock as RxJS's operators want it. */
+function schedulerOf(clock: Clock): SchedulerLike {
+  return {
+    now: () => clock.now(),
+    schedule: (work, delayMs, state) => new ClockAction(clock, work).schedule(state, delayMs),
+  };
+}
+
+class ClockAction<T> extends Subscription implements SchedulerAction<T> {
+  readonly #clock: Clock;
+  readonly #work: (this: SchedulerAction<T>, state: T) => void;
+  #cancel = () => {};
+
+  constructor(clock: Clock, work: (this: SchedulerAction<T>, state: T) => void) {
+    super(() => this.#cancel());
+    this.#clock = clock;
+    this.#work = work;
+  }
+
+  schedule(state?: T, delayMs = 0): Subscription {
+    if (this.closed) return this;
+    this.#cancel();
+    const cancel = this.#clock.after(delayMs, () => {
+      this.#work(state as T);
+      // Unless the work has scheduled itself again.
+      if (this.#cancel === cancel) this.unsubscribe();
+    });
+    this.#cancel = cancel;
+    return this;
+  }
+}

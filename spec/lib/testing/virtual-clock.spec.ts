@@ -1,0 +1,51 @@
+import { describe, expect, it } from '@jest/globals';
+import { bufferTime, interval, map, take, toArray } from 'rxjs';
+import { VirtualClock } from '../../../lib/testing/index.ts';
+
+describe('VirtualClock', () => {
+  it('runs what is due in the order of time, then of asking, with the promises of each before the next', async () => {
+    const clock = new VirtualClock();
+    const log: string[] = [];
+    const note = (what: string) => log.push(`${clock.now()} ${what}`);
+    clock.after(5, () => note('b'));
+    clock.after(3, async () => {
+      note('a');
+      for (let i = 0; i < 50; i++) await null;
+      note('a, a promise later');
+      await clock.sleep(1);
+      note('a slept');
+    });
+    clock.after(5, () => note('c'));
+    const cancel = clock.after(4, () => note('never'));
+    cancel();
+    await clock.advance(10);
+    expect(log).toEqual(['3 a', '3 a, a promise later', '4 a slept', '5 b', '5 c']);
+    expect(clock.now()).toBe(10);
+  });
+
+  it('carries RxJS operators, those that schedule themselves again too', async () => {
+    const clock = new VirtualClock();
+    const ticks = interval(10, clock.scheduler).pipe(
+      take(5),
+      bufferTime(25, clock.scheduler),
+      map((buffer) => `${clock.now()}: ${buffer}`),
+      toArray(),
+    );
+    const seen = await clock.until(new Promise((resolve) => ticks.subscribe(resolve)));
+    expect(seen).toEqual(['25: 0,1', '50: 2,3', '50: 4']);
+    expect(clock.nextMs).toBeNull();
+  });
+
+  it('says that a promise waits for nothing that is on the clock', async () => {
+    const clock = new VirtualClock();
+    await expect(clock.until(new Promise(() => {}))).rejects.toMatchObject({ code: 'MR_VIRTUAL_TIME_STALLED' });
+    const ticking = new Promise(() => interval(1000, clock.scheduler).subscribe());
+    await expect(clock.until(ticking, 60_000)).rejects.toMatchObject({ code: 'MR_VIRTUAL_TIME_STALLED' });
+  });
+
+  it('draws the same lots for the same seed', () => {
+    const draw = (seed: number) => Array.from({ length: 5 }, new VirtualClock(seed).random);
+    expect(draw(7)).toEqual(draw(7));
+    expect(draw(7)).not.toEqual(draw(8));
+  });
+});
