@@ -47,6 +47,23 @@ import { writeFiles } from './write-files.ts';
  * @throws MR_INVALID_OPTION, MR_UNKNOWN_OPTION, MR_INVALID_URI at once; the store's errors (MR_STORE_UNWRITABLE, …) when the run opens it.
  */
 export function cloudStorage(options: CloudStorageOptions): Sink {
+  return composeSink(options, SINK_OPERATORS);
+}
+
+/** @internal The operators of the sink. What stands here can be replaced: so tests show that they notice a broken one. */
+export const SINK_OPERATORS = {
+  splitKeyUpdates,
+  trackProgress,
+  drainMarkers,
+  shardBy,
+  encodeOrdered,
+  watermarkBackpressure,
+  flushBy,
+  writeFiles,
+};
+
+/** @internal The sink, made of these operators. */
+export function composeSink(options: CloudStorageOptions, operators: typeof SINK_OPERATORS): Sink {
   const { settings, storeUri, notes, plain } = parseOptions(options);
   encoderOf(settings, () => 0);
   if (storeUri !== null) checkStoreUri(storeUri);
@@ -60,7 +77,7 @@ export function cloudStorage(options: CloudStorageOptions): Sink {
       const encoder = encoderOf(settings, context.clock.now);
       const segments = new SegmentPool(watermarksOf(settings).high);
       const paths = { ...DEFAULT_PATH_OPTIONS, fileIndexDigit: settings.fileIndexDigits };
-      const sink = new CloudStorage({ store, settings, paths, encoder, context, segments }, options.store === undefined);
+      const sink = new CloudStorage({ store, settings, paths, encoder, context, segments }, operators, options.store === undefined);
       try {
         await sink.openRoot();
       } catch (error) {
@@ -74,13 +91,15 @@ export function cloudStorage(options: CloudStorageOptions): Sink {
 
 class CloudStorage implements OpenSink {
   readonly #target: Target;
+  readonly #operators: typeof SINK_OPERATORS;
   readonly #ownsStore: boolean;
   readonly #failure = new Subject<never>();
   readonly #queues: FlushQueue[] = [];
   #root!: TargetRoot;
 
-  constructor(target: Target, ownsStore: boolean) {
+  constructor(target: Target, operators: typeof SINK_OPERATORS, ownsStore: boolean) {
     this.#target = target;
+    this.#operators = operators;
     this.#ownsStore = ownsStore;
   }
 
@@ -101,6 +120,7 @@ class CloudStorage implements OpenSink {
   /** Architecture §2, "The life of a delivery": track → drain → encode → hold acks above the watermark → gather → write. */
   write(deliveries: Observable<Delivery>): Observable<FlushReport> {
     const { settings, context } = this.#target;
+    const { splitKeyUpdates, trackProgress, drainMarkers, writeFiles } = this.#operators;
     const items = deliveries.pipe(
       settings.outputRawChangeEvent
         ? (same) => same
@@ -115,7 +135,7 @@ class CloudStorage implements OpenSink {
         merge(
           shared.pipe(
             filter((event): event is DmlEvent | DrainMarker => !isBlockEvent(event)),
-            gatherRows(this.#target),
+            gatherRows(this.#target, this.#operators),
           ),
           shared.pipe(filter(isBlockEvent)),
         ),
@@ -143,12 +163,10 @@ class CloudStorage implements OpenSink {
 }
 
 /** Rows encoded, accepted within the memory quota and gathered into files to be; markers behind the rows before them. */
-function gatherRows({
-  settings,
-  encoder,
-  context,
-  segments,
-}: Target): OperatorFunction<DmlEvent | DrainMarker, Flush<EncodedRows> | DrainMarker> {
+function gatherRows(
+  { settings, encoder, context, segments }: Target,
+  { shardBy, encodeOrdered, watermarkBackpressure, flushBy }: typeof SINK_OPERATORS,
+): OperatorFunction<DmlEvent | DrainMarker, Flush<EncodedRows> | DrainMarker> {
   const { high, low } = watermarksOf(settings);
   // Encoders are synchronous, so one writer serves all shards.
   const encode = eventEncoder(encoder, segments);
