@@ -33,6 +33,8 @@ function bar(output: Output): Display {
   return {
     next(status) {
       const { checkpointTs, sourceTs } = status;
+      // A start that fails has nothing to show.
+      if (!isShown && (status.phase === 'starting' || status.phase === 'failed')) return;
       if (first === null && checkpointTs > 0n) first = checkpointTs;
       const isThere = status.phase === 'closed' || checkpointTs >= sourceTs;
       const share = first === null ? 0 : isThere ? 1000 : Number(((checkpointTs - first) * 1000n) / (sourceTs - first));

@@ -1,20 +1,20 @@
 import { MillraceError, systemClock } from '../lib/index.ts';
-import { identifySystem, readServer, readSlot } from '../lib/sources/postgres/catalog.ts';
+import { identifySystem } from '../lib/sources/postgres/catalog.ts';
 import { ControlConnection } from '../lib/sources/postgres/connection.ts';
 import { connectionOf } from '../lib/sources/postgres/options.ts';
+import { quoteLiteral } from '../lib/sources/postgres/session-settings.ts';
 import type { RememberedSource } from './target.ts';
 
-/** Tells whether somebody reads a replication slot at the moment: whether a capture runs. */
+/**
+ * Tells whether a capture runs at the moment: somebody reads its replication slot, or holds a temporary slot of the snapshots that come before (P5),
+ * while nobody reads.
+ */
 export function watchSlot(url: string, slot: string): { isActive(): Promise<boolean>; close(): Promise<void> } {
   const control = new ControlConnection({ ...connectionOf(url), applicationName: 'millrace verify', clock: systemClock });
-  let version: Promise<number> | null = null;
-  return {
-    isActive: async () => {
-      version ??= readServer(control.query).then(({ versionNumber }) => versionNumber);
-      return (await readSlot(control.query, slot, await version))?.activePid != null;
-    },
-    close: () => control.close(),
-  };
+  const snapshots = `${slot.slice(0, 40)}_snapshot_`;
+  const active = `SELECT slot_name FROM pg_replication_slots WHERE active_pid IS NOT NULL
+    AND (slot_name = ${quoteLiteral(slot)} OR temporary AND starts_with(slot_name::text, ${quoteLiteral(snapshots)})) LIMIT 1`;
+  return { isActive: async () => (await control.query(active)).length > 0, close: () => control.close() };
 }
 
 /**

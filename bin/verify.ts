@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { METADATA_PATH, parseMetadata } from '../lib/formats/storage-layout/index.ts';
 import { formatDuration, isMillraceError, MillraceError, parseDurationMs, systemClock } from '../lib/index.ts';
-import { openSnapshot } from '../lib/sources/postgres/index.ts';
+import { openSnapshot, type SourceSnapshot } from '../lib/sources/postgres/index.ts';
 import { checkName } from '../lib/sources/postgres/options.ts';
 import type { ObjectStore } from '../lib/stores/index.ts';
 import { rebuildTable, StoredTarget } from '../pipelines/index.ts';
@@ -42,38 +42,70 @@ async function verify({ from, to, tables, publication, wait }: VerifyOptions, ou
   const patterns = tables === undefined ? {} : { tables: patternsOption(tables, 'tables') };
   const store = await openTarget(to);
   try {
-    const remembered = await sourceOf(store);
-    await checkSource(url, store.uri, remembered);
-    // The snapshot comes first: whatever is committed while it is waited for does not count, in the database or in the files.
-    const snapshot = await openSnapshot(url, { publication: publication ?? remembered.publication, ...patterns, logger: output.logger });
-    try {
-      const upTo = snapshot.consistentPoint - 1n;
-      const slot = watchSlot(from, remembered.slot);
-      const lag = await waitForCheckpoint(store, upTo, waitMs, slot.isActive, output).finally(slot.close);
-      const target = await StoredTarget.open(store, upTo);
-      const decoder = target.decoderOf(target.format?.protocol === 'csv' ? '.csv' : '.json');
-      let different = 0;
-      for (const table of snapshot.tables.toSorted(byName)) {
-        const { schema, name } = table;
-        const rebuilt = await rebuildTable(store, { schema, table: name }, { upTo }).catch((error: unknown) => {
-          if (isMillraceError(error, 'MR_UNKNOWN_TABLE')) return null;
-          throw error;
-        });
-        const verdict = await compareTable(table, rebuilt, snapshot.rows(table), decoder.fromSourceText);
-        if (!verdict.isIdentical) different++;
-        const { sourceRows, rebuiltRows, firstDifference } = verdict;
-        const word = verdict.isIdentical ? 'identical' : 'different';
-        await output.line([oneLine(`${schema}.${name}`), word, sourceRows, rebuiltRows, firstDifference].join('\t'));
+    let startMs: number | null = null;
+    for (;;) {
+      const remembered = await sourceOf(store);
+      await checkSource(url, store.uri, remembered);
+      // The snapshot comes first: whatever is committed while it is waited for does not count, in the database or in the files.
+      const snapshot = await openSnapshot(url, { publication: publication ?? remembered.publication, ...patterns, logger: output.logger });
+      try {
+        startMs ??= systemClock.now();
+        const slot = watchSlot(url, remembered.slot);
+        const verdict = await compareAll(store, snapshot, { startMs, waitMs, isCapturing: slot.isActive }, output).finally(slot.close);
+        if (verdict !== 'not-yet') return verdict;
+      } finally {
+        await snapshot.close();
       }
-      if (different > 0 && lag > 0n)
-        output.say('the files are behind the database: what is not captured yet counts as different', { lag: String(lag) });
-      return different === 0 ? 0 : 1;
-    } finally {
-      await snapshot.close();
     }
   } finally {
     await store.close();
   }
+}
+
+/** How long the files are waited for, from when on, and whether anybody writes them. */
+interface Patience {
+  readonly startMs: number;
+  readonly waitMs: number;
+  isCapturing(): Promise<boolean>;
+}
+
+/**
+ * Compares every table with the database as it is in `snapshot`. `not-yet`: the capture took its own snapshot of some table later than that, so that the
+ * files do not have the table at this place in the stream, and there is time left to look at a later one.
+ */
+async function compareAll(store: ObjectStore, snapshot: SourceSnapshot, patience: Patience, output: Output): Promise<ExitCode | 'not-yet'> {
+  const upTo = snapshot.consistentPoint - 1n;
+  const lag = await waitForCheckpoint(store, upTo, patience, output);
+  const target = await StoredTarget.open(store, upTo);
+  const begunLater = snapshot.tables.filter(({ schema, name }) => target.beginsLater({ schema, table: name }));
+  if (begunLater.length > 0 && lag === 0n && !isOver(patience)) {
+    output.say('the snapshot of some tables was taken later: waiting for it', {
+      tables: begunLater.map(({ schema, name }) => `${schema}.${name}`).join(', '),
+    });
+    return 'not-yet';
+  }
+  const decoder = target.decoderOf(target.format?.protocol === 'csv' ? '.csv' : '.json');
+  let different = 0;
+  for (const table of snapshot.tables.toSorted(byName)) {
+    const { schema, name } = table;
+    const rebuilt = await rebuildTable(target, { schema, table: name }).catch((error: unknown) => {
+      if (isMillraceError(error, 'MR_UNKNOWN_TABLE')) return null;
+      throw error;
+    });
+    const verdict = await compareTable(table, rebuilt, snapshot.rows(table), decoder.fromSourceText);
+    if (!verdict.isIdentical) different++;
+    const { sourceRows, rebuiltRows } = verdict;
+    const word = verdict.isIdentical ? 'identical' : 'different';
+    const firstDifference = begunLater.includes(table) ? "the table's snapshot is not complete at the target yet" : verdict.firstDifference;
+    await output.line([oneLine(`${schema}.${name}`), word, sourceRows, rebuiltRows, firstDifference].join('\t'));
+  }
+  if (different > 0 && lag > 0n)
+    output.say('the files are behind the database: what is not captured yet counts as different', { lag: String(lag) });
+  return different === 0 ? 0 : 1;
+}
+
+function isOver({ startMs, waitMs }: Patience): boolean {
+  return systemClock.now() - startMs >= waitMs;
 }
 
 const POLL_MS = 250;
@@ -81,26 +113,23 @@ const POLL_MS = 250;
 const IDLE_POLLS_MAX = 4;
 
 /**
- * Waits until the target's checkpoint is at `needed`, at most `waitMs`, and not at all when nobody captures. Resolves to how far it is behind; files that
- * lag can be identical nevertheless, when nothing was changed in between.
+ * Waits until the target's checkpoint is at `needed`, as long as there is time, and not at all when nobody captures. Resolves to how far it is behind;
+ * files that lag can be identical nevertheless, when nothing was changed in between.
  */
-async function waitForCheckpoint(
-  store: ObjectStore,
-  needed: bigint,
-  waitMs: number,
-  isCapturing: () => Promise<boolean>,
-  output: Output,
-): Promise<bigint> {
-  const startMs = systemClock.now();
+async function waitForCheckpoint(store: ObjectStore, needed: bigint, patience: Patience, output: Output): Promise<bigint> {
   let idlePolls = 0;
   for (let poll = 0; ; poll++) {
-    idlePolls = (await isCapturing()) ? 0 : idlePolls + 1;
+    idlePolls = (await patience.isCapturing()) ? 0 : idlePolls + 1;
     const checkpointTs = await checkpointOf(store);
     const lag = checkpointTs === null ? null : needed > checkpointTs ? needed - checkpointTs : 0n;
-    const isOver = idlePolls >= IDLE_POLLS_MAX || systemClock.now() - startMs >= waitMs;
-    if (lag === 0n || isOver) {
+    if (lag === 0n || idlePolls >= IDLE_POLLS_MAX || isOver(patience)) {
       if (lag === null)
-        throw new MillraceError('MR_TARGET_LAGS', { uri: store.uri, checkpoint: 'not there yet', needed, wait: formatDuration(waitMs) });
+        throw new MillraceError('MR_TARGET_LAGS', {
+          uri: store.uri,
+          checkpoint: 'not there yet',
+          needed,
+          wait: formatDuration(patience.waitMs),
+        });
       output.say(lag === 0n ? 'the files are at the snapshot of the database' : `the files are ${lag} bytes of WAL behind the database`, {
         checkpointTs: String(checkpointTs),
         snapshotTs: String(needed),

@@ -41,10 +41,40 @@ export const ERRORS = {
     message: 'stage {stage} {what} (position {position}, table {table})',
     remedy: 'A stage emits exactly one delivery, perhaps empty, for each that it receives, in order: perEvent and lift make such stages.',
   },
+  MR_MARBLES_MALFORMED: {
+    message: '{reason}',
+    remedy: '{advice}:{diagram}',
+  },
+  MR_MARBLES_DIFFER: {
+    message: '{reason}',
+    remedy: '{advice}:{diagrams}',
+  },
+  MR_MARBLES_ASYNC: {
+    message: 'the body of eventMarbles returned a promise',
+    remedy: 'Frames pass inside the call of eventMarbles, so it can wait for nothing. Test what promises carry with virtualTime.',
+  },
   MR_VIRTUAL_TIME_STALLED: {
     message: 'a promise is still open at virtual time {nowMs} ms: {reason}',
     remedy:
       'Whatever waits in a test in virtual time waits on the clock of its context: look for a promise that nobody settles, a real timer, or real IO.',
+  },
+  MR_REAL_TIMER: {
+    message: '{what} was called in virtual time, at {nowMs} ms: it waits for real time, which does not pass there',
+    remedy:
+      'Wait on the clock that a part is given: context.clock in stages, sinks and sources, clock.sleep(ms) in the test, and clock.scheduler for RxJS, as in delay(5, clock.scheduler).',
+  },
+  MR_VIRTUAL_TIME_NESTED: {
+    message: 'virtual time was begun while another is running, which has come to {nowMs} ms',
+    remedy: 'Use the clock of the one that runs; await it before the next begins; such tests do not run concurrently.',
+  },
+  MR_FEED_REFUSED: {
+    message: 'the memory source cannot take {event}: {reason}',
+    remedy:
+      'Feed what a database could commit: positions that ascend in each table, nothing at or below a resolved mark, a schema change or TRUNCATE as a delivery of its own.',
+  },
+  MR_TEST_PIPELINE_MISUSED: {
+    message: '{call}() was called while the pipeline {state}',
+    remedy: 'A test pipeline runs from its making or a restart until it is stopped, fails or crashes; only then can it be started again.',
   },
   MR_SOURCE_FAILED: {
     message: 'source {source} failed: {reason}',
@@ -142,7 +172,8 @@ export const ERRORS = {
   },
   MR_INVALID_URI: {
     message: 'storage URI {uri} is not usable: {reason}',
-    remedy: 'Give file:///absolute/dir, s3://bucket/prefix, memory://name or noop://.',
+    remedy:
+      'Give file:///absolute/dir or s3://bucket/prefix; the region of a bucket is given as s3://bucket/prefix?region=… or in AWS_REGION.',
   },
   MR_STORE_UNWRITABLE: {
     message: 'cannot write to {path}: {reason}',
@@ -189,6 +220,10 @@ export const ERRORS = {
   MR_CHECKPOINT_UNWRITABLE: {
     message: 'the state in {path} cannot be read or written: {reason}',
     remedy: 'Make it a folder that the process may write to, with room left, or name another one (--state).',
+  },
+  MR_ALREADY_RUNNING: {
+    message: 'pipeline {pipeline} runs in this process already, with its checkpoint in {where}',
+    remedy: 'Wait until the first run has ended (`done`), or give the second pipeline a name or a checkpoint store of its own.',
   },
   MR_STATE_LOCKED: {
     message: 'the state in {path} is in use by process {pid} on host {host}',
@@ -291,6 +326,11 @@ export const ERRORS = {
     message: 'publication {publication} exists and does not hold {tables}',
     remedy: 'Run ALTER PUBLICATION "{publication}" ADD TABLE for them, or leave them out of the tables option.',
   },
+  MR_PUBLICATION_BY_PARTITION: {
+    message: 'publication {publication} publishes the partitions of {tables} for themselves, not as one table',
+    remedy:
+      'Run ALTER PUBLICATION "{publication}" SET (publish_via_partition_root = true), or name the partitions in the tables option instead.',
+  },
   MR_SOURCE_CHANGED: {
     message: 'the source is another one than this state was made with: {what} was {was} and is {is}',
     remedy: 'Connect to the source that the state belongs to, or start with a new target, state and slot.',
@@ -330,6 +370,10 @@ export const ERRORS = {
   MR_TARGET_LAGS: {
     message: 'the checkpoint of {uri} is {checkpoint} and did not reach {needed} in {wait}',
     remedy: 'See whether the capture runs and keeps up, or wait longer (--wait).',
+  },
+  MR_SIMULATION_FAILED: {
+    message: 'seed {seed}: "{invariant}" does not hold at {virtualMs} ms, step {steps}: {reason}\n{timeline}\n',
+    remedy: 'Replay it: {replay}',
   },
 } as const satisfies Record<string, { message: string; remedy: string }>;
 

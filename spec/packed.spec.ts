@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
@@ -11,11 +11,12 @@ const exec = promisify(execFile);
 /** A user's program, from the published entry points alone: a custom source's rows, typed stages, files, and the reader of those files. */
 const PROGRAM = `
 import { defineTable, definePipeline, Delivery, describe, dispatcherOfTable, dmlEvent, fileCheckpoint, resolvedEvent, RowBlockWriter, run, toMermaid } from 'millrace';
-import { filterRows, filterTables, mapRows } from 'millrace/operators';
+import { filterRows, filterTables, lift, mapRows } from 'millrace/operators';
 import { cloudStorage, readTable } from 'millrace/pipelines';
 import { postgres } from 'millrace/sources/postgres';
 import { openStore } from 'millrace/stores';
 import { memorySource } from 'millrace/testing';
+import { delay } from 'rxjs';
 
 interface User { id: string; email: string | null }
 
@@ -35,6 +36,7 @@ const pipeline = definePipeline({
     filterTables(['public.*']),
     mapRows<User>('public.users', (row) => row.update('email', (email) => email.toLowerCase())),
     filterRows<User>('public.users', (row) => row.get('id') !== '2'),
+    lift('later', delay(1)),
   ],
   sink: cloudStorage({ uri: process.argv[2]!, protocol: 'canal-json' }),
   checkpoint: fileCheckpoint(process.argv[3]!),
@@ -48,6 +50,22 @@ for await (const changes of readTable(store, { schema: 'public', table: 'users' 
 console.log(describe(pipeline).stages.map(({ name }) => name).join(','), toMermaid(describe(pipeline)).includes('mapRows'));
 `;
 
+/** Only a loader of TypeScript can read it. */
+const DEFINITION = `
+import { definePipeline, memoryCheckpoint, type PipelineDefinition } from 'millrace';
+import { filterTables } from 'millrace/operators';
+import { cloudStorage } from 'millrace/pipelines';
+import { postgres } from 'millrace/sources/postgres';
+
+export const orders: PipelineDefinition = definePipeline({
+  name: 'orders',
+  source: postgres({ url: 'postgres://app:secret@nowhere/db', slot: 's', publication: 'p', tables: ['public.*'] }),
+  stages: [filterTables(['public.orders'])],
+  sink: cloudStorage({ uri: 'file:///nowhere', protocol: 'csv' }),
+  checkpoint: memoryCheckpoint(),
+});
+`;
+
 describe('the packed tarball', () => {
   let dir: string;
 
@@ -59,8 +77,7 @@ describe('the packed tarball', () => {
     await rm(dir, { recursive: true, force: true });
   });
 
-  it('installs into an empty project, type-checks there, runs a pipeline and has its command', async () => {
-    await exec('npm', ['run', 'build'], { cwd: ROOT });
+  it('installs into an empty project, type-checks there, runs a pipeline, and its command describes a TypeScript module', async () => {
     await exec('npm', ['pack', '--pack-destination', dir], { cwd: ROOT });
     const tarball = (await readdir(dir)).find((name) => name.endsWith('.tgz'));
     await writeFile(join(dir, 'package.json'), JSON.stringify({ type: 'module', private: true }));
@@ -78,8 +95,14 @@ describe('the packed tarball', () => {
     const compiled = await exec(join(ROOT, 'node_modules', '.bin', 'tsc'), ['-p', dir]).catch((error: { stdout: string }) => error);
     expect(compiled.stdout).toBe('');
     const ran = await exec(process.execPath, ['main.js', `file://${join(dir, 'out')}`, join(dir, 'state')], { cwd: dir });
-    expect(ran.stdout.trim().split('\n')).toEqual(['I {"id":"1","email":"a@x"}', 'filterTables,mapRows,filterRows true']);
+    expect(ran.stdout.trim().split('\n')).toEqual(['I {"id":"1","email":"a@x"}', 'filterTables,mapRows,filterRows,later true']);
     const help = await exec(join(dir, 'node_modules', '.bin', 'millrace'), ['--help']);
     expect(help.stdout).toContain('capture');
+
+    await writeFile(join(dir, 'orders.ts'), DEFINITION);
+    const describe = () => exec(join(dir, 'node_modules', '.bin', 'millrace'), ['describe', join(dir, 'orders.ts')]);
+    // Node's own loader of TypeScript, or tsx where the project has it.
+    await symlink(join(ROOT, 'node_modules', 'tsx'), join(dir, 'node_modules', 'tsx'));
+    expect(JSON.parse((await describe()).stdout)).toMatchObject({ name: 'orders', stages: [{ name: 'filterTables' }] });
   }, 240_000);
 });

@@ -17,6 +17,7 @@ import type { OpenSource, SourceContext } from '../sources/source.ts';
 import { formatBytes, formatDuration } from '../units.ts';
 import { CheckpointLoop } from './checkpoint-loop.ts';
 import type { PipelineDefinition } from './define.ts';
+import { takePlace } from './one-run.ts';
 import type { OpenSink } from './sink.ts';
 import { guardStage } from './stage-guard.ts';
 import { type RunStatus, StatusBoard } from './status.ts';
@@ -70,7 +71,7 @@ const CLOSE_TIMEOUT_MS = 5_000;
  *
  * Any error ends the run: everything is closed and `done` rejects with it. The next run resumes from the checkpoint.
  *
- * @throws through `done`: MR_STAGE_FAILED, MR_STAGE_CONTRACT, MR_CHECKPOINT_FAILED, MR_DRAIN_TIMEOUT, MR_SOURCE_FAILED, MR_SINK_FAILED, and the errors
+ * @throws through `done`: MR_ALREADY_RUNNING, MR_STAGE_FAILED, MR_STAGE_CONTRACT, MR_CHECKPOINT_FAILED, MR_DRAIN_TIMEOUT, MR_SOURCE_FAILED, MR_SINK_FAILED, and the errors
  * of the parts.
  */
 export function run(definition: PipelineDefinition, options: RunOptions = {}): Running {
@@ -154,7 +155,8 @@ class Run implements Running {
 
   async #steps(): Promise<void> {
     const { name, checkpoint: store } = this.#definition;
-    this.#closers.push({ part: 'checkpoint store', close: () => this.#closeStore() });
+    const giveBack = takePlace(store, name);
+    this.#closers.push({ part: 'checkpoint store', close: () => this.#closeStore().finally(giveBack) });
     const loaded = await this.#part('MR_CHECKPOINT_FAILED', { pipeline: name, where: store.name }, () =>
       this.#unlessStopping(store.load(name)),
     );
@@ -382,12 +384,8 @@ function whenTaken<T>(after: () => void): MonoTypeOperatorFunction<T> {
     );
 }
 
-function rowsOf(delivery: Delivery): number {
-  let rows = 0;
-  for (const event of delivery.events) {
-    if (event.type === 'dml') rows += event.rows.rowCount;
-  }
-  return rows;
+function rowsOf({ events }: Delivery): number {
+  return events.reduce((rows, event) => (event.type === 'dml' ? rows + event.rows.rowCount : rows), 0);
 }
 
 function checkOptions({ drainTimeoutMs, maxBytesInFlight, until }: RunOptions): void {

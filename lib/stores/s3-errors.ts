@@ -1,5 +1,5 @@
 import { MillraceError, reasonOf } from '../errors.ts';
-import { systemCode } from './durable-file.ts';
+import { systemCode } from './system-code.ts';
 
 export type S3Operation = 'put' | 'get' | 'head' | 'list' | 'delete';
 
@@ -56,8 +56,8 @@ export function s3Failure(error: unknown, { operation, key, attempts, uri, bucke
   if (status === 401 || status === 403 || DENIED_NAMES.has(name)) return new MillraceError('MR_STORE_DENIED', request, error);
   // A list cannot miss an object, so it misses the bucket, where a store does not call it by name.
   if (operation === 'list' && status === 404) return new MillraceError('MR_STORE_NO_BUCKET', { bucket, uri }, error);
-  if (reason.startsWith('Region is missing')) {
-    return new MillraceError('MR_INVALID_URI', { uri, reason: 'the region is not known; add ?region=… or set AWS_REGION' }, error);
+  if (/^Region (is missing|not accepted)/.test(reason)) {
+    return new MillraceError('MR_INVALID_URI', { uri, reason: "the bucket's region is not given, or is no name of one" }, error);
   }
   return new MillraceError('MR_STORE_FAILED', request, error);
 }

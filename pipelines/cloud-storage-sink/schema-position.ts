@@ -1,6 +1,5 @@
-import { MillraceError } from '../../lib/errors.ts';
 import { MAX_ORDINAL, type Position } from '../../lib/events/index.ts';
-import { parseJson } from '../../lib/formats/json.ts';
+import { isCount, parseCommitTs, parseStoredJson } from '../../lib/formats/storage-layout/index.ts';
 
 /** Where a table version begins, which its schema file cannot say: readers order a TRUNCATE by it. */
 export interface SchemaPosition extends Position {
@@ -20,18 +19,11 @@ export function stringifySchemaPosition({ commitTs, ordinal, startsEmpty }: Sche
 
 /** Throws MR_STORAGE_FILE_MALFORMED. */
 export function parseSchemaPosition(content: string, path: string): SchemaPosition {
-  const malformed = (reason: string, cause?: unknown) => new MillraceError('MR_STORAGE_FILE_MALFORMED', { path, reason }, cause);
-  let value: unknown;
-  try {
-    value = parseJson(content);
-  } catch (error) {
-    throw malformed('it is no JSON', error);
-  }
-  const { v, commitTs, ordinal, startsEmpty } = (value ?? {}) as Record<string, unknown>;
-  if (v !== 1) throw malformed('its version is not 1');
-  if (typeof commitTs !== 'string' || !/^\d{1,20}$/.test(commitTs)) throw malformed('commitTs is no integer');
-  if (typeof ordinal !== 'number' || !Number.isSafeInteger(ordinal) || ordinal < 0 || ordinal > MAX_ORDINAL)
-    throw malformed('ordinal is out of bounds');
+  const { members, malformed } = parseStoredJson(content, path, 1);
+  const { ordinal, startsEmpty } = members;
+  const commitTs = parseCommitTs(members['commitTs']);
+  if (commitTs === null) throw malformed('commitTs is no integer');
+  if (!isCount(ordinal, MAX_ORDINAL)) throw malformed('ordinal is out of bounds');
   if (typeof startsEmpty !== 'boolean') throw malformed('startsEmpty is no boolean');
-  return { commitTs: BigInt(commitTs), ordinal, startsEmpty };
+  return { commitTs, ordinal, startsEmpty };
 }

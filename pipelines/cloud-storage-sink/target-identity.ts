@@ -1,5 +1,5 @@
-import { MillraceError } from '../../lib/errors.ts';
-import { type JsonValue, parseJson, stringifyJson } from '../../lib/formats/json.ts';
+import { type JsonValue, stringifyJson } from '../../lib/formats/json.ts';
+import { parseStoredJson } from '../../lib/formats/storage-layout/index.ts';
 import type { SinkSettings } from './options.ts';
 
 /** The object in which a target remembers its source and its row format. No table's folder can be called `meta`. */
@@ -39,16 +39,8 @@ export function stringifyTargetIdentity({ identity, format }: TargetIdentity): s
 
 /** Throws MR_STORAGE_FILE_MALFORMED. */
 export function parseTargetIdentity(content: string): TargetIdentity {
-  const malformed = (reason: string, cause?: unknown) =>
-    new MillraceError('MR_STORAGE_FILE_MALFORMED', { path: TARGET_IDENTITY_PATH, reason }, cause);
-  let value: JsonValue;
-  try {
-    value = parseJson(content);
-  } catch (error) {
-    throw malformed('it is no JSON', error);
-  }
-  const { v, identity, format } = (value ?? {}) as { v?: JsonValue; identity?: JsonValue; format?: JsonValue };
-  if (v !== 1) throw malformed('its version is not 1');
+  const { members, malformed } = parseStoredJson(content, TARGET_IDENTITY_PATH, 1);
+  const { identity, format } = members as { identity?: JsonValue; format?: JsonValue };
   if (identity === undefined || typeof format !== 'object' || format === null || typeof (format as TargetFormat).protocol !== 'string') {
     throw malformed('identity or format is missing');
   }

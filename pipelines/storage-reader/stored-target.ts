@@ -56,12 +56,18 @@ export class StoredTarget {
   readonly checkpointTs: bigint | null;
   readonly format: TargetFormat | null;
   readonly #keys: ReadonlyMap<string, readonly string[]>;
+  /** By `schema\0table`; a table's names are looked up once for each table that is read. */
+  readonly #folders = new Map<string, string>();
 
   private constructor(store: ObjectStore, checkpointTs: bigint | null, format: TargetFormat | null, keys: ReadonlyMap<string, string[]>) {
     this.store = store;
     this.checkpointTs = checkpointTs;
     this.format = format;
     this.#keys = keys;
+    for (const folder of keys.keys()) {
+      const name = nameOf(folder);
+      if (name !== null) this.#folders.set(`${name.schema}\0${name.table}`, folder);
+    }
   }
 
   /**
@@ -98,28 +104,32 @@ export class StoredTarget {
     return tables.sort((a, b) => (a.schema === b.schema ? (a.table < b.table ? -1 : 1) : a.schema < b.schema ? -1 : 1));
   }
 
+  /** Whether the table's first version lies beyond what is shown: its snapshot was taken later than the place in the stream that is looked at. */
+  beginsLater(name: TableName): boolean {
+    const keys = this.#keys.get(this.#folderOf(name)) ?? [];
+    return keys.some((key) => versionOf(key) !== null) && keys.every((key) => this.#shownVersion(key) === null);
+  }
+
   /**
    * The versions of a table in order.
    *
    * @throws MR_UNKNOWN_TABLE, MR_TARGET_DAMAGED, MR_STORAGE_FILE_MALFORMED
    */
   async versions({ schema, table }: TableName): Promise<StoredVersion[]> {
-    const found = [...this.#keys].find(([folder]) => {
-      const name = nameOf(folder);
-      return name?.schema === schema && name.table === table;
-    });
-    const paths = (found?.[1] ?? []).filter((key) => this.#shownVersion(key) !== null);
+    const folder = this.#folderOf({ schema, table });
+    const keys = this.#keys.get(folder) ?? [];
+    const paths = keys.filter((key) => this.#shownVersion(key) !== null);
     if (paths.length === 0) throw this.#unknownTable({ schema, table });
-    paths.push(...(await this.#furtherVersions(found![1])));
+    paths.push(...(await this.#furtherVersions(keys)));
     const byVersion = new Map<bigint, { schemaFile: SchemaFile; begins: SchemaPosition; files: StoredFile[] }>();
     for (const version of await mapBounded(paths, (path) => this.#readVersion(path))) {
       if (version.begins.commitTs > this.checkpointTs!) continue;
       const { TableVersion, Schema, Table } = version.schemaFile;
-      if (Schema !== schema || Table !== table) throw this.damaged(found![0], `it is the folder of ${Schema}.${Table} too`);
-      if (byVersion.has(TableVersion)) throw this.damaged(`${found![0]}/meta`, `version ${TableVersion} has two schema files`);
+      if (Schema !== schema || Table !== table) throw this.damaged(folder, `it is the folder of ${Schema}.${Table} too`);
+      if (byVersion.has(TableVersion)) throw this.damaged(`${folder}/meta`, `version ${TableVersion} has two schema files`);
       byVersion.set(TableVersion, { ...version, files: [] });
     }
-    for (const { version, files } of await this.#publishedFiles(found![1], (version) => byVersion.has(version))) {
+    for (const { version, files } of await this.#publishedFiles(keys, (version) => byVersion.has(version))) {
       byVersion.get(version)!.files.push(...files);
     }
     for (const { files } of byVersion.values()) files.sort((a, b) => comparePositions(a.first, b.first));
@@ -143,6 +153,11 @@ export class StoredTarget {
 
   damaged(path: string, reason: string, cause?: unknown): MillraceError {
     return new MillraceError('MR_TARGET_DAMAGED', { path, uri: this.store.uri, reason }, cause);
+  }
+
+  /** A table's folder; empty when there is none. */
+  #folderOf({ schema, table }: TableName): string {
+    return this.#folders.get(`${schema}\0${table}`) ?? '';
   }
 
   /** The version that a schema file describes, when it may be shown; null for every other object. */

@@ -1,7 +1,9 @@
+import { spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { runCommandLine } from '../../bin/command-line.ts';
@@ -9,7 +11,7 @@ import { dmlEvent, resolvedEvent } from '../../lib/events/index.ts';
 import { definePipeline, run } from '../../lib/index.ts';
 import { cloudStorage } from '../../pipelines/index.ts';
 import { blockOf, textTable } from '../lib/events/rows.ts';
-import { type CliResult, cli, startCli } from '../support/cli.ts';
+import { CLI, type CliResult, cli, startCli } from '../support/cli.ts';
 import { delivery, World, worldSource, worldStore } from '../support/run-world.ts';
 
 const FROM = ['--from', 'postgres://app:hunter2@127.0.0.1:1/shop'];
@@ -108,6 +110,29 @@ describe('millrace', () => {
   ])('%j prints to standard output and exits 0', async (args, message) => {
     expect(await here(args)).toEqual({ code: 0, stdout: expect.stringMatching(message), stderr: '' });
   });
+});
+
+describe('a bucket whose region nobody gave', () => {
+  it.each([undefined, ''])(
+    'is wrong usage with AWS_REGION %j: the error says how to give it, and nothing is said besides',
+    async (region) => {
+      const nowhere = {
+        AWS_REGION: region,
+        AWS_DEFAULT_REGION: '',
+        AWS_CONFIG_FILE: '/dev/null',
+        AWS_ENDPOINT_URL: '',
+        AWS_ENDPOINT_URL_S3: '',
+      };
+      // As a user starts it: with warnings.
+      const child = spawn(process.execPath, ['--import', 'tsx', CLI, 'read', '--to', 's3://bucket/x'], {
+        stdio: ['ignore', 'ignore', 'pipe'],
+        env: { ...process.env, ...nowhere, NODE_OPTIONS: '', AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 'b' },
+      });
+      const stderr = await text(child.stderr);
+      expect(stderr).toMatch(/^millrace: MR_INVALID_URI: [^\n]*region[^\n]*\?region=[^\n]*AWS_REGION[^\n]*\n$/);
+      expect(stderr).not.toMatch(/memory:|noop:/);
+    },
+  );
 });
 
 describe('millrace read', () => {

@@ -96,7 +96,7 @@ describe('bad input, end to end', () => {
           return fresh.catchUp();
         },
         'MR_NO_REPLICA_IDENTITY',
-        ['"public"."No Key"', '"public"."keyless"', 'REPLICA IDENTITY FULL', 'primary key'],
+        ['public."No Key"', 'public.keyless', 'REPLICA IDENTITY FULL', 'primary key'],
       ],
       [
         'a publication that lacks a table',

@@ -4,17 +4,14 @@ import {
   type ColumnValue,
   defineTable,
   dispatcherOfTable,
-  IMAGE_KEY,
-  IMAGE_NEW,
-  IMAGE_OLD,
   OP_DELETE,
   OP_INSERT,
   OP_UPDATE,
   type RowBlock,
   RowBlockBuilder,
   type Table,
-  writeTuple,
 } from '../../lib/events/index.ts';
+import { type Change, writeChange } from '../lib/events/rows.ts';
 
 type ColumnSketch = string | (Partial<Column> & { readonly name: string });
 
@@ -62,26 +59,19 @@ export function blockOf(table: Table, changes: readonly ChangeSketch[], commitTs
   const writer = new ByteWriter();
   const builder = new RowBlockBuilder(changes.length);
   builder.beginTransaction(commitTs, commitTimeUs);
-  changes.forEach((change, ordinal) => {
-    const offset = writer.length;
-    const image = (marker: number, values: Values) => {
-      writer.writeByte(marker);
-      writeTuple(writer, values);
-    };
-    if ('insert' in change) {
-      image(IMAGE_NEW, change.insert);
-      builder.append(OP_INSERT, offset, ordinal);
-    } else if ('delete' in change) {
-      image(change.isKeyOnly === true ? IMAGE_KEY : IMAGE_OLD, change.delete);
-      builder.append(OP_DELETE, offset, ordinal);
-    } else {
-      if (change.K !== undefined) image(IMAGE_KEY, change.K);
-      if (change.O !== undefined) image(IMAGE_OLD, change.O);
-      image(IMAGE_NEW, change.update);
-      builder.append(OP_UPDATE, offset, ordinal);
-    }
-  });
+  for (const [ordinal, change] of changes.entries()) {
+    // An update may come without an old image: the images alone do not tell it from an insert.
+    const op = 'insert' in change ? OP_INSERT : 'delete' in change ? OP_DELETE : OP_UPDATE;
+    builder.append(op, writeChange(writer, imagesOf(change)).offset, ordinal);
+  }
   return builder.build(table, writer.take());
+}
+
+function imagesOf(change: ChangeSketch): Change {
+  if ('insert' in change) return { row: change.insert };
+  if ('delete' in change) return change.isKeyOnly === true ? { key: change.delete } : { old: change.delete };
+  const { update: row, K: key, O: old } = change;
+  return { row, ...(key && { key }), ...(old && { old }) };
 }
 
 /** `bytes` in chunks of `size`. */

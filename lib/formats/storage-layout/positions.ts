@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib';
-import { MillraceError } from '../../errors.ts';
 import { MAX_ORDINAL, type Position, type RowBlock } from '../../events/index.ts';
-import { parseJson, stringifyJson } from '../json.ts';
+import { stringifyJson } from '../json.ts';
+import { isCount, parseCommitTs, parseStoredJson } from './stored-json.ts';
 
 /** Changes of one transaction whose ordinals ascend by one from `first` to `last`. */
 export interface PositionRun {
@@ -81,29 +81,16 @@ export function stringifyPositions(positions: Positions): string {
 
 /** Reads a sidecar. Throws MR_STORAGE_FILE_MALFORMED, also when the runs do not add up to the rows. */
 export function parsePositions(content: string, path: string): Positions {
-  const malformed = (reason: string, cause?: unknown) => new MillraceError('MR_STORAGE_FILE_MALFORMED', { path, reason }, cause);
-  let value: unknown;
-  try {
-    value = parseJson(content);
-  } catch (error) {
-    throw malformed('it is no JSON', error);
-  }
-  const { v, rows, bytes, crc32: checksum, runs } = (value ?? {}) as Record<string, unknown>;
-  if (v !== 1) throw malformed('its version is not 1');
+  const { members, malformed } = parseStoredJson(content, path, 1);
+  const { rows, bytes, crc32: checksum, runs } = members;
   if (!isCount(rows) || !isCount(bytes) || !isCount(checksum) || !Array.isArray(runs)) throw malformed('a member is missing');
   const parsed = runs.map((run: unknown) => {
-    const [commitTs, first, last] = Array.isArray(run) ? (run as unknown[]) : [];
-    if (
-      typeof commitTs !== 'string' ||
-      !/^\d{1,20}$/.test(commitTs) ||
-      !isCount(first) ||
-      !isCount(last) ||
-      last < first ||
-      last > MAX_ORDINAL
-    ) {
+    const [text, first, last] = Array.isArray(run) ? (run as unknown[]) : [];
+    const commitTs = parseCommitTs(text);
+    if (commitTs === null || !isCount(first) || !isCount(last, MAX_ORDINAL) || last < first) {
       throw malformed('a run is no [commitTs, first, last]');
     }
-    return { commitTs: BigInt(commitTs), first, last };
+    return { commitTs, first, last };
   });
   if (rowsOfRuns(parsed) !== rows) throw malformed('its runs are not as many rows as it says');
   return { rows, bytes, crc32: checksum, runs: parsed };
@@ -116,8 +103,4 @@ function appendRun(runs: PositionRun[], run: PositionRun): void {
   } else {
     runs.push(run);
   }
-}
-
-function isCount(value: unknown): value is number {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
 }

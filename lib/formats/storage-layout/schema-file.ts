@@ -1,9 +1,10 @@
 import { crc32 } from 'node:zlib';
 import { MillraceError } from '../../errors.ts';
 import type { Table } from '../../events/index.ts';
-import { type JsonValue, parseJson, stringifyJson } from '../json.ts';
+import { type JsonValue, stringifyJson } from '../json.ts';
 import { escapeName, unescapeName } from './names.ts';
 import { DEFAULT_PATH_OPTIONS, type PathOptions, tableDirectory } from './paths.ts';
+import { parseStoredJson } from './stored-json.ts';
 import { keyColumns, storageType } from './type-map.ts';
 
 /** One column in a schema file, under upstream's keys; a key that says nothing is absent (spec storage-sink §5.4). */
@@ -136,14 +137,7 @@ export function parseSchemaFilePath(path: string): SchemaFilePath {
 
 /** Reads a schema file. Throws MR_STORAGE_FILE_MALFORMED, naming `path`. */
 export function parseSchemaFile(content: string, path: string): SchemaFile {
-  const malformed = (reason: string, cause?: unknown) => new MillraceError('MR_STORAGE_FILE_MALFORMED', { path, reason }, cause);
-  let value: unknown;
-  try {
-    value = parseJson(content);
-  } catch (error) {
-    throw malformed('it is no JSON', error);
-  }
-  const file = (value ?? {}) as Record<string, unknown>;
+  const { members: file, malformed } = parseStoredJson(content, path);
   const version = file['TableVersion'];
   const columns = file['TableColumns'] ?? [];
   for (const key of ['Table', 'Schema', 'Query']) if (typeof file[key] !== 'string') throw malformed(`${key} is no text`);

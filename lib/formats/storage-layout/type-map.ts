@@ -22,7 +22,7 @@ export type ValueKind = 'text' | 'bool' | 'bytes' | 'float';
 
 const LONG = 4294967295;
 
-/** The storage type of a column. `ColumnScale` of a temporal type is its number of fractional digits, left out when 0 (spec storage-sink §5.5). */
+/** The storage type of a column. `ColumnScale` of a temporal type is its number of fractional digits, left out when 0 (spec storage-sink §5.4). */
 export function storageType({ type, typeModifier }: Pick<Column, 'type' | 'typeModifier'>): StorageType {
   switch (type) {
     case 'bool':

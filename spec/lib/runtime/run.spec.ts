@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { filter, firstValueFrom, VirtualTimeScheduler } from 'rxjs';
 import { clockOf } from '../../../lib/flow/index.ts';
-import { type Running, type RunOptions, type RunStatus, run } from '../../../lib/runtime/index.ts';
+import { definePipeline, type Running, type RunOptions, type RunStatus, run } from '../../../lib/runtime/index.ts';
 import { manualClock } from '../../support/manual-clock.ts';
 import { errorOf, pass, pipelineIn, transaction, World, type WorldSinkOptions, type WorldSourceOptions } from '../../support/run-world.ts';
 
@@ -60,6 +60,25 @@ describe('run', () => {
     const second = await run(definition).done;
     expect(world.entries('source.open')).toEqual(['source.open null', 'source.open 5']);
     expect(second).toMatchObject({ checkpointTs: 8n, rows: 1 });
+  });
+
+  it('refuses a second run of a definition while the first lasts, and leaves the first alone', async () => {
+    const world = new World();
+    const definition = pipelineIn(world, { source: { deliveries: () => [transaction(5n)], stays: true } });
+    const first = run(definition);
+    await expect(run(definition).done).rejects.toMatchObject({ code: 'MR_ALREADY_RUNNING', details: { pipeline: 'test' } });
+    expect(world.entries('store.close')).toEqual([]);
+    await expect(first.stop()).resolves.toMatchObject({ drained: true });
+    await expect(run(definition, { signal: AbortSignal.abort() }).done).resolves.toMatchObject({ rows: 0 });
+  });
+
+  it('runs pipelines of different names beside each other, though they share a checkpoint store', async () => {
+    const [world, other] = [new World(), new World()];
+    const source = { stays: true };
+    const first = pipelineIn(world, { source });
+    const second = definePipeline({ ...pipelineIn(other, { source }), name: 'other', checkpoint: first.checkpoint });
+    const runs = [run(first), run(second)];
+    await expect(Promise.all(runs.map((running) => running.stop()))).resolves.toHaveLength(2);
   });
 
   describe('stop', () => {

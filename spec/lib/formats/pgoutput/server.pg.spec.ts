@@ -11,6 +11,9 @@ import {
 import { startPostgres, type TestPostgres } from '../../../support/postgres.ts';
 import { textTable } from '../../events/rows.ts';
 
+const STREAMED: (keyof typeof MessageKind)[] = ['streamStart', 'streamStop', 'streamCommit', 'streamAbort'];
+const PREPARED: (keyof typeof MessageKind)[] = ['beginPrepare', 'prepare', 'commitPrepared', 'rollbackPrepared', 'streamPrepare'];
+
 /** What a real server sends for one workload, read in every version of the protocol. */
 describe('PgoutputReader on what PostgreSQL sends', () => {
   let server: TestPostgres;
@@ -45,40 +48,14 @@ describe('PgoutputReader on what PostgreSQL sends', () => {
 
   it.each<[string, string, PgoutputOptions, string, (keyof typeof MessageKind)[]]>([
     ['1', 'plain', { protocolVersion: 1 }, '', []],
-    ['2, streamed', 'plain', { protocolVersion: 2 }, `, 'streaming', 'on'`, ['streamStart', 'streamStop', 'streamCommit', 'streamAbort']],
-    [
-      '3, two-phase',
-      'prepared',
-      { protocolVersion: 3 },
-      `, 'streaming', 'on'`,
-      [
-        'streamStart',
-        'streamStop',
-        'streamCommit',
-        'streamAbort',
-        'beginPrepare',
-        'prepare',
-        'commitPrepared',
-        'rollbackPrepared',
-        'streamPrepare',
-      ],
-    ],
+    ['2, streamed', 'plain', { protocolVersion: 2 }, `, 'streaming', 'on'`, STREAMED],
+    ['3, two-phase', 'prepared', { protocolVersion: 3 }, `, 'streaming', 'on'`, [...STREAMED, ...PREPARED]],
     [
       '4, streamed in parallel',
       'prepared',
       { protocolVersion: 4, parallelStreaming: true },
       `, 'streaming', 'parallel'`,
-      [
-        'streamStart',
-        'streamStop',
-        'streamCommit',
-        'streamAbort',
-        'beginPrepare',
-        'prepare',
-        'commitPrepared',
-        'rollbackPrepared',
-        'streamPrepare',
-      ],
+      [...STREAMED, ...PREPARED],
     ],
   ])(
     'reads all of protocol version %s',
