@@ -372,8 +372,8 @@ export const ERRORS = {
     remedy: 'See whether the capture runs and keeps up, or wait longer (--wait).',
   },
   MR_SIMULATION_FAILED: {
-    message: 'seed {seed}: "{invariant}" does not hold at {virtualMs} ms, step {steps}: {reason}\n{timeline}\n',
-    remedy: 'Replay it: {replay}',
+    message: 'seed {seed}: "{invariant}" does not hold at {virtualMs} ms, step {steps}: {reason}\n\n{timeline}\n\n(trace hash {hash})',
+    remedy: 'Replay it with `{replay}`.',
   },
 } as const satisfies Record<string, { message: string; remedy: string }>;
 

@@ -13,6 +13,7 @@ import {
 import type { Logger } from '../../flow/index.ts';
 import type { RelationMessage } from '../../formats/pgoutput/index.ts';
 import type { CatalogTable } from './catalog.ts';
+import { displayName } from './publication.ts';
 import { compareCatalog, knownMissing } from './rewrite-watch.ts';
 import {
   ACTION_FIRST,
@@ -264,6 +265,17 @@ export class CapturedTables implements SchemaResolver {
     const error = new MillraceError('MR_TABLE_REWRITTEN', { table, reason });
     this.#options.logger.error({ code: error.code, table, reason }, error.message);
     return false;
+  }
+
+  /** The catalog has the table no more. The stream may still bring rows from before: it is left once they are durable. */
+  dropped(oid: number, { after }: Look): void {
+    const { state } = this.#byOid.get(oid)!;
+    state.droppedBefore = after;
+    const table = displayName(state);
+    this.#options.logger.warn(
+      { table },
+      `table ${table} was dropped: nothing more comes of it, and what was written of it stays at the target`,
+    );
   }
 
   /** What the catalog shows as a snapshot begins: nothing from before counts. */

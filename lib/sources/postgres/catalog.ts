@@ -117,8 +117,12 @@ export interface CatalogLeaf {
   /** As the transaction's snapshot sees it, and the one that is in force now. */
   readonly snapshotFileNode: number;
   readonly fileNode: number;
+  /** As of a table. */
+  readonly toastOid: number;
   /** −1 right after a TRUNCATE. */
   readonly rowsEstimated: number;
+  /** Which transaction wrote its row of `pg_class`. */
+  readonly xmin: string;
   /** Which transaction attached it. */
   readonly attachedXmin: string;
   /** It was made as a partition, empty; not attached later. */
@@ -140,6 +144,8 @@ export interface CatalogTable {
   readonly snapshotFileNode: number;
   /** In force now; 0 for a partitioned table. */
   readonly fileNode: number;
+  /** Of its TOAST table; 0 when it has none. A rewrite by ALTER TABLE makes another one; VACUUM FULL, CLUSTER and TRUNCATE keep it. */
+  readonly toastOid: number;
   readonly columns: readonly CatalogColumn[];
   /** attnums of the primary key, and of the replica identity (for `f`: empty; it is every column). */
   readonly primaryKey: readonly number[];
@@ -238,14 +244,14 @@ const PARTITIONS_JSON = `(WITH RECURSIVE p AS (
     UNION ALL SELECT h.inhrelid, h.xmin::text FROM pg_inherits h JOIN p ON h.inhparent = p.inhrelid)
   SELECT json_agg(json_build_object('oid', l.oid::int8, 'isLeaf', l.relkind <> 'p', 'name', l.relname, 'replicaIdentity', l.relreplident,
     'hasIdentityIndex', ${indexKey(IDENTITY_INDEX('l'), 'l.oid')} IS NOT NULL, 'snapshotFileNode', l.relfilenode::int8, 'fileNode', coalesce(pg_relation_filenode(l.oid), 0)::int8,
-    'rowsEstimated', l.reltuples, 'attachedXmin', p.attached_xmin,
+    'toastOid', l.reltoastrelid::int8, 'rowsEstimated', l.reltuples, 'xmin', l.xmin::text, 'attachedXmin', p.attached_xmin,
     'isBornPartition', EXISTS (SELECT FROM pg_type t JOIN pg_attribute a ON a.attrelid = l.oid AND a.attnum = 1
       WHERE t.oid = l.reltype AND t.xmin = a.xmin AND t.cmin = a.cmin)) ORDER BY l.oid)
   FROM p JOIN pg_class l ON l.oid = p.inhrelid WHERE c.relkind = 'p')`;
 
 const TABLE_JSON = `json_build_object('oid', c.oid::int8, 'schema', n.nspname, 'name', c.relname, 'kind', c.relkind, 'isPartition', c.relispartition,
   'replicaIdentity', c.relreplident, 'snapshotFileNode', c.relfilenode::int8, 'fileNode', coalesce(pg_relation_filenode(c.oid), 0)::int8,
-  'columns', coalesce(${COLUMNS_JSON}, '[]'), 'primaryKey', coalesce(${indexKey('i.indisprimary')}, '[]'),
+  'toastOid', c.reltoastrelid::int8, 'columns', coalesce(${COLUMNS_JSON}, '[]'), 'primaryKey', coalesce(${indexKey('i.indisprimary')}, '[]'),
   'identityKey', coalesce(${indexKey(IDENTITY_INDEX('c'))}, '[]'), 'partitions', coalesce(${PARTITIONS_JSON}, '[]'),
   'rowsEstimated', c.reltuples, 'readAt', extract(epoch FROM clock_timestamp()),
   'analyzedAt', (SELECT coalesce(max(extract(epoch FROM greatest(pg_stat_get_last_analyze_time(s.relid), pg_stat_get_last_autoanalyze_time(s.relid),

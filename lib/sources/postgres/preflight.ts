@@ -2,6 +2,7 @@ import { MillraceError } from '../../errors.ts';
 import type { Clock, Logger } from '../../flow/index.ts';
 import type { JsonValue } from '../../formats/json.ts';
 import {
+  type CatalogTable,
   identifySystem,
   oidsIn,
   type PublicationFacts,
@@ -20,11 +21,11 @@ import {
   addTables,
   checkIdentities,
   createPublication,
+  displayName,
   identityProblems,
   isOwned,
   publicationGap,
   publishesOf,
-  qualified,
   removeTables,
 } from './publication.ts';
 import { checkSlotFacts, checkSlotKind, createSlot, dropSlot, findIntendedSlot, type SlotContext } from './slot.ts';
@@ -170,8 +171,13 @@ async function checkTables(
   const columns = new Map(published.map((table) => [table.oid, table.columns]));
   const lacking = isOurs ? [] : wanted.filter(({ oid }) => !columns.has(oid));
   if (settings.tables !== null && lacking.length > 0) {
-    const tables = lacking.map(qualified).join(', ');
-    if (isFirst) throw new MillraceError('MR_PUBLICATION_LACKS_TABLE', { publication: name, tables });
+    const tables = lacking.map(displayName).join(', ');
+    if (isFirst) {
+      const leaves = (table: CatalogTable) => table.partitions.some(({ oid }) => columns.has(oid));
+      const split = (await readTables(query, oidsIn(lacking.map(({ oid }) => oid)))).filter(leaves);
+      if (split.length === 0) throw new MillraceError('MR_PUBLICATION_LACKS_TABLE', { publication: name, tables });
+      throw new MillraceError('MR_PUBLICATION_BY_PARTITION', { publication: name, tables: split.map(displayName).join(', ') });
+    }
     logger.warn({ publication: name, tables }, 'tables match the patterns and are not in the publication; they are not captured');
   }
   const changes = publication === null || publication.updates || publication.deletes;
@@ -183,7 +189,7 @@ async function checkTables(
     const table = catalogs.find((catalog) => catalog.oid === oid);
     const problem = table === undefined || columns.has(oid) ? null : identityProblems(table, null, server.versionNumber);
     if (problem !== null)
-      logger.warn({ table: qualified(table!), problem }, 'a new table has no usable replica identity; it is not captured');
+      logger.warn({ table: displayName(table!), problem }, 'a new table has no usable replica identity; it is not captured');
     return problem === null;
   });
 }
@@ -205,7 +211,7 @@ async function settlePublication(
   };
   if (found === null) {
     await allowed('create a publication', createPublication(query, name, slot, wanted));
-    logger.info({ publication: name, tables: wanted.map(qualified) }, 'created the publication');
+    logger.info({ publication: name, tables: wanted.map(displayName) }, 'created the publication');
   } else if (isOwned(found, slot)) {
     const held = await readPublishedTables(query, name, server.versionNumber);
     const heldOids = new Set(held.map(({ oid }) => oid));
@@ -214,14 +220,14 @@ async function settlePublication(
       // A first start says what is wrong; a running pipeline is not held up by a new table that cannot join.
       if (isNew) await allowed('alter the publication', Promise.reject(error));
       logger.warn(
-        { table: qualified(table), reason: error.details['reason'] },
+        { table: displayName(table), reason: error.details['reason'] },
         'a new table cannot be added to the publication; it is not captured',
       );
     }
     const left = held.filter((table) => !isWanted(table.schema, table.name));
-    if (added.length > 0) logger.info({ publication: name, tables: added.map(qualified) }, 'tables join the publication');
+    if (added.length > 0) logger.info({ publication: name, tables: added.map(displayName) }, 'tables join the publication');
     if (left.length > 0)
-      logger.warn({ publication: name, tables: left.map(qualified) }, 'tables leave the publication: they are captured no more');
+      logger.warn({ publication: name, tables: left.map(displayName) }, 'tables leave the publication: they are captured no more');
     await allowed('alter the publication', removeTables(query, name, left));
   } else if (isNew) {
     const left = (['inserts', 'updates', 'deletes', 'truncates'] as const).filter((kind) => !found[kind]);

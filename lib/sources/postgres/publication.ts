@@ -55,8 +55,15 @@ function onlyTable(table: TableName): string {
   return `ONLY ${qualified(table)}`;
 }
 
+/** The table's name for SQL. */
 export function qualified({ schema, name }: TableName): string {
   return `${quoteIdentifier(schema)}.${quoteIdentifier(name)}`;
+}
+
+/** The table's name for people: `public.orders`, and `public."Old orders"` where it would not be clear, or not the same to PostgreSQL, without quotes. */
+export function displayName({ schema, name }: TableName): string {
+  const shown = (part: string) => (/^[\p{Ll}\p{Lo}_][\p{Ll}\p{Lo}\d_$]*$/u.test(part) ? part : quoteIdentifier(part));
+  return `${shown(schema)}.${shown(name)}`;
 }
 
 function rollback(query: Query) {
@@ -101,7 +108,7 @@ export function checkIdentities(
     return problem === null ? [] : [{ table, problem, canBeFull: canBeFull(table, published, versionNumber) }];
   });
   if (bad.length === 0) return;
-  const names = (list: typeof bad) => list.map(({ table }) => qualified(table)).join(', ');
+  const names = (list: typeof bad) => list.map(({ table }) => displayName(table)).join(', ');
   const full = bad.filter(({ canBeFull }) => canBeFull);
   const keyed = bad.filter(({ canBeFull }) => !canBeFull);
   const advice = [
@@ -112,7 +119,7 @@ export function checkIdentities(
     'or leave them out of the tables option',
   ];
   throw new MillraceError('MR_NO_REPLICA_IDENTITY', {
-    tables: bad.map(({ table, problem }) => `${qualified(table)} (${problem})`).join(', '),
+    tables: bad.map(({ table, problem }) => `${displayName(table)} (${problem})`).join(', '),
     advice: advice.filter((text) => text !== '').join('; '),
   });
 }
@@ -154,10 +161,10 @@ export function publicationGap(
   for (const table of state.tables) {
     if (table.status === 'left' || forgiven.has(table.oid) || !existing.has(table.oid)) continue;
     const found = entries.get(table.oid);
-    if (found === undefined) return `table ${qualified(table)} was taken out of it`;
+    if (found === undefined) return `table ${displayName(table)} was taken out of it`;
     // One that moved to another schema, which is published too, is a renamed table (P6).
     if (found.entry !== table.entry && found.schema === table.schema)
-      return `table ${qualified(table)} was taken out of it and added again`;
+      return `table ${displayName(table)} was taken out of it and added again`;
   }
   return null;
 }

@@ -5,8 +5,9 @@ import type { CatalogColumn, CatalogLeaf, CatalogTable } from './catalog.ts';
  *
  * A new file node alone means nothing: VACUUM FULL, CLUSTER and TRUNCATE (which is streamed) make one too. With it, these do: a type that changed; a column
  * whose catalog row was written again though nothing in it changed (`ALTER … TYPE … USING`); a new column that has a default and no missing value (a
- * value of its own for each row). VACUUM FULL writes the row of a column that had a missing value again, without the value: that is let pass where the row
- * estimate says that it was VACUUM FULL. What a rewrite and a TRUNCATE beside a harmless change leave behind alike, the stream decides.
+ * value of its own for each row). VACUUM FULL writes the row of a column that had a missing value again, without the value: that is let pass where it was VACUUM
+ * FULL. The TOAST table tells which it was: only a rewrite by ALTER TABLE makes a new one. Where there is none, the row estimate does, as well as it can: a
+ * rewrite with VACUUM FULL behind it passes for VACUUM FULL. What a rewrite and a TRUNCATE beside a harmless change leave behind alike, the stream decides.
  *
  * Without a new file node the rows stay, and may read otherwise: as another type, or because a value of an enum has another name.
  */
@@ -19,13 +20,16 @@ export type CatalogVerdict =
 const FINE: CatalogVerdict = { kind: 'fine' };
 
 export function compareCatalog(before: CatalogTable, now: CatalogTable): CatalogVerdict {
-  const reason = renameOf(before, now) ?? columnMoveOf(before, now) ?? partitionMoveOf(before, now) ?? readingOf(before, now);
-  if (reason !== null) return { kind: 'rewritten', reason };
-  const rewrite = rewriteOf(before, now);
-  if (rewrite !== null) return rewrite;
   const emptied = emptiedPartitions(before, now);
-  if (emptied.length === 0) return FINE;
-  return { kind: 'truncated', reason: `partition ${emptied.map(({ name }) => name).join(', ')} was truncated alone` };
+  const apart = truncatedApart(emptied);
+  const reason =
+    renameOf(before, now) ??
+    columnMoveOf(before, now) ??
+    partitionMoveOf(before, now) ??
+    readingOf(before, now) ??
+    (apart.length === 0 ? null : truncatedAlone(apart));
+  if (reason !== null) return { kind: 'rewritten', reason };
+  return rewriteOf(before, now) ?? (emptied.length === 0 ? FINE : { kind: 'truncated', reason: truncatedAlone(emptied) });
 }
 
 /**
@@ -93,8 +97,10 @@ const SAME_TEXT = [new Set(['text', 'varchar', 'bpchar', 'citext', 'xml']), new 
 function rewriteOf(before: CatalogTable, now: CatalogTable): CatalogVerdict | null {
   const changed = changedPartitions(before, now);
   if (before.fileNode === now.fileNode && changed.length === 0) return null;
-  const hasEstimate = (now.kind === 'p' ? changed : [now]).every(({ rowsEstimated }) => rowsEstimated >= 0);
-  const isVacuum = hasEstimate && now.analyzedAt <= before.readAt;
+  const isAltered = isRewrittenByAlter(before, now, changed);
+  const estimated = (now.kind === 'p' ? changed : [now]).every(({ rowsEstimated }) => rowsEstimated >= 0);
+  const hasEstimate = isAltered === null ? estimated : !isAltered;
+  const isVacuum = isAltered === null ? estimated && now.analyzedAt <= before.readAt : !isAltered;
   const byAttnum = new Map(before.columns.map((column) => [column.attnum, column]));
   let verdict: CatalogVerdict | null = null;
   for (const column of now.columns) {
@@ -106,7 +112,7 @@ function rewriteOf(before: CatalogTable, now: CatalogTable): CatalogVerdict | nu
       if (column.hasDefault || column.generated === 's' || column.isIdentityColumn) return { kind: 'rewritten', reason };
       // The default that filled it may have been dropped since.
       if (!isVacuum) verdict ??= { kind: 'truncated', reason };
-    } else {
+    } else if (isAltered !== false) {
       const change = columnRewriteOf(was, column, isVacuum, hasEstimate);
       if (change?.kind === 'rewritten') return change;
       verdict ??= change;
@@ -133,6 +139,18 @@ function columnRewriteOf(was: CatalogColumn, column: CatalogColumn, isVacuum: bo
   return hasEstimate ? null : { kind: 'truncated', reason };
 }
 
+/** Whether ALTER TABLE made the new file nodes: then their TOAST tables are new too. Null where there are none to tell. */
+function isRewrittenByAlter(before: CatalogTable, now: CatalogTable, changed: readonly CatalogLeaf[]): boolean | null {
+  const toasts = new Map(before.partitions.map(({ oid, toastOid }) => [oid, toastOid]));
+  const pairs =
+    now.kind === 'p'
+      ? changed.map(({ oid, toastOid }) => [toasts.get(oid) ?? 0, toastOid] as const)
+      : [[before.toastOid, now.toastOid] as const];
+  const isKnown = ([was, is]: readonly [number, number]) => was > 0 && is > 0;
+  if (pairs.some((pair) => isKnown(pair) && pair[0] !== pair[1])) return true;
+  return pairs.every(isKnown) ? false : null;
+}
+
 function changedPartitions(before: CatalogTable, now: CatalogTable): CatalogLeaf[] {
   const nodes = new Map(before.partitions.map(({ oid, fileNode }) => [oid, fileNode]));
   return now.partitions.filter(({ oid, isLeaf, fileNode }) => isLeaf && nodes.has(oid) && nodes.get(oid) !== fileNode);
@@ -144,4 +162,15 @@ function changedPartitions(before: CatalogTable, now: CatalogTable): CatalogLeaf
  */
 function emptiedPartitions(before: CatalogTable, now: CatalogTable): CatalogLeaf[] {
   return changedPartitions(before, now).filter(({ rowsEstimated }) => rowsEstimated < 0 || now.analyzedAt > before.readAt);
+}
+
+/** A TRUNCATE of the whole table empties all partitions in one transaction: those that another one emptied after it were truncated alone. */
+function truncatedApart(emptied: readonly CatalogLeaf[]): CatalogLeaf[] {
+  const fresh = emptied.filter(({ rowsEstimated }) => rowsEstimated < 0);
+  const earliest = fresh.reduce((low, { xmin }) => Math.min(low, Number(xmin)), Number.POSITIVE_INFINITY);
+  return fresh.filter(({ xmin }) => Number(xmin) > earliest);
+}
+
+function truncatedAlone(partitions: readonly CatalogLeaf[]): string {
+  return `partition ${partitions.map(({ name }) => name).join(', ')} was truncated alone`;
 }

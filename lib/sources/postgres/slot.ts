@@ -47,6 +47,14 @@ export async function createSlot(context: SlotContext, slot: string, kind: 'dura
   }
 }
 
+/**
+ * Commits a transaction of no content, so that the stream soon tells that it has come that far. On a server where nobody else writes it might tell nothing:
+ * WAL that is no commit is not taken to the disk at once, and what the stream has told it does not tell again. The commit waits for no standby.
+ */
+export async function provokeMark(query: Query): Promise<void> {
+  await query("SELECT set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'millrace', '')");
+}
+
 function tellWhoHoldsItUp({ clock, logger, query }: SlotContext, slot: string): () => void {
   let waitedMs = 0;
   let cancel = () => {};

@@ -4,7 +4,7 @@ import type { Clock, Logger } from '../../flow/index.ts';
 import { CopyTextReader } from '../../formats/copy-text.ts';
 import { type CatalogTable, oidsIn, type PublishedTable, readTables } from './catalog.ts';
 import { type ConnectOptions, connectSession, type Query, textOf } from './connection.ts';
-import { qualified } from './publication.ts';
+import { displayName, qualified } from './publication.ts';
 import { quoteIdentifier, quoteLiteral } from './session-settings.ts';
 import { createSlot } from './slot.ts';
 import type { WireConnection } from './wire-connection.ts';
@@ -177,5 +177,5 @@ function definitionOf(table: CatalogTable): string {
 function permission(error: unknown, user: string, table: CatalogTable): unknown {
   if (sqlStateOf(error) !== INSUFFICIENT_PRIVILEGE) return error;
   const reason = isMillraceError(error) ? String(error.details['reason']) : '';
-  return new MillraceError('MR_SOURCE_PERMISSION', { user, what: `read table ${qualified(table)}`, reason }, error);
+  return new MillraceError('MR_SOURCE_PERMISSION', { user, what: `read table ${displayName(table)}`, reason }, error);
 }

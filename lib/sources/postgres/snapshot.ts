@@ -3,7 +3,7 @@ import { Delivery, ddlEvent, dmlEvent } from '../../events/index.ts';
 import type { Clock, Logger } from '../../flow/index.ts';
 import type { CapturedTables } from './captured-tables.ts';
 import type { CatalogTable, PublishedTable } from './catalog.ts';
-import { qualified } from './publication.ts';
+import { displayName } from './publication.ts';
 import { ACTION_FIRST, ACTION_TRUNCATE, tableOf, truncateQuery, versionFromCatalog } from './schema-history.ts';
 import type { DatabaseSnapshot, SnapshotReader } from './snapshot-reader.ts';
 import type { TableState } from './state.ts';
@@ -88,7 +88,7 @@ async function* takeRound(run: SnapshotRun, oids: readonly number[], done: Set<n
   const snapshot = await run.open(Math.min(run.connections, oids.length));
   try {
     const tables = await begin(run, snapshot, oids);
-    const names = tables.map(({ catalog }) => qualified(catalog));
+    const names = tables.map(({ catalog }) => displayName(catalog));
     logger.info({ tables: names, at: snapshot.consistentPoint }, 'copying tables');
     const queue = tables.values();
     yield* merge(snapshot.readers.map((reader) => copyTables(captured, snapshot, reader, queue, done)));
@@ -184,7 +184,7 @@ async function* merge<T>(sources: readonly AsyncGenerator<T, void, undefined>[])
 }
 
 function namesOf(captured: CapturedTables, oids: readonly number[]): string {
-  return oids.map((oid) => qualified(captured.stateOf(oid)!)).join(', ');
+  return oids.map((oid) => displayName(captured.stateOf(oid)!)).join(', ');
 }
 
 const ROUNDS_MAX = 20;

@@ -7,6 +7,7 @@ import { identifySystem, oidsIn, readCommittedPosition, readPublishedTables, rea
 import { type ConnectOptions, ControlConnection, connectSession } from './connection.ts';
 import { type PostgresOptions, type PostgresSettings, postgresSettings } from './options.ts';
 import { checkSameSource, joinPublished, type Prepared, prepare, takeAgain } from './preflight.ts';
+import { provokeMark } from './slot.ts';
 import { abandon, clearedTable, takeSnapshots } from './snapshot.ts';
 import { openSnapshotAt } from './snapshot-reader.ts';
 import { needsSnapshot, stateFromJson, stateToJson } from './state.ts';
@@ -125,7 +126,9 @@ class PostgresRun implements OpenSource {
     const present = new Set(catalogs.map(({ oid }) => oid));
     for (const table of state.tables) {
       // Dropped before its snapshot was complete: nothing can be copied any more.
-      if (!present.has(table.oid) && needsSnapshot(table, this.#checkpointTs)) table.status = 'left';
+      if (present.has(table.oid) || table.status === 'left') continue;
+      if (needsSnapshot(table, this.#checkpointTs)) table.status = 'left';
+      else if (table.droppedBefore === null) this.#captured.dropped(table.oid, look);
     }
     for (const catalog of catalogs) {
       const table = this.#captured.stateOf(catalog.oid)!;
@@ -223,7 +226,7 @@ class PostgresRun implements OpenSource {
         this.#wake = () => resolve(null);
       });
       // The stream decides about a row when it reads it: nothing may be under way while a snapshot gets its place.
-      if (this.#isJoining) this.#provokeKeepalive();
+      if (this.#isJoining) provokeMark(this.#control.query).catch(() => {});
       next ??= iterator.next();
       next.catch(() => {});
       const result: IteratorResult<Delivery, void> | null = await Promise.race([next, wake]);
@@ -334,11 +337,6 @@ class PostgresRun implements OpenSource {
     yield* this.#snapshot(joined);
   }
 
-  /** A commit of no content: the server tells how far it has come, and the delivery that is waited for comes. */
-  #provokeKeepalive(): void {
-    this.#control.query("SELECT pg_logical_emit_message(true, 'millrace', '')").catch(() => {});
-  }
-
   /** Resolved marks below what is resolved already are taken out: after a snapshot the stream begins before it. */
   #observed(delivery: Delivery): Delivery {
     const events = delivery.events.filter((event) => event.type !== 'resolved' || event.commitTs > this.#resolvedTs);
@@ -350,9 +348,11 @@ class PostgresRun implements OpenSource {
     return events.length === delivery.events.length ? delivery : delivery.with(events);
   }
 
-  /** Snapshots up to the checkpoint are complete (I5): what was there of earlier attempts is gone. */
+  /** Snapshots up to the checkpoint are complete (I5): what was there of earlier attempts is gone. Tables that were dropped before it are done with. */
   #markComplete(): void {
     for (const table of this.#captured.states) {
+      const { droppedBefore } = table;
+      if (droppedBefore !== null && this.#checkpointTs !== null && this.#checkpointTs >= droppedBefore) table.status = 'left';
       if (table.status === 'left' || table.snapshotVersion === null || needsSnapshot(table, this.#checkpointTs)) continue;
       table.hasPast = true;
       table.abandoned = [];

@@ -48,6 +48,8 @@ export interface TableState {
   seenSince: bigint;
   /** commitTs of the newest TRUNCATE that was streamed; −1 when there was none. */
   truncatedAt: bigint;
+  /** Behind where it was dropped: once the checkpoint is there nothing of it is due; null while it exists. */
+  droppedBefore: bigint | null;
   /** By attnum: what rows that are older than the column read as, as soon as it was seen; a rewrite takes it out of the catalog. */
   missing: Record<string, string | null>;
 }
@@ -67,7 +69,7 @@ export function newTableState(
   return {
     ...{ oid: names.oid, schema: names.schema, name: names.name, entry: names.entry },
     ...{ status: 'captured', wantsSnapshot, snapshotVersion: null, abandoned: [], dropBefore: 0n, hasPast, history: [] },
-    ...{ seen: null, seenSince: 0n, truncatedAt: -1n, missing: {} },
+    ...{ seen: null, seenSince: 0n, truncatedAt: -1n, droppedBefore: null, missing: {} },
   };
 }
 
@@ -100,6 +102,7 @@ export function stateFromJson(json: JsonValue | null): PostgresState | null {
         dropBefore: BigInt(table.dropBefore),
         seenSince: BigInt(table.seenSince),
         truncatedAt: BigInt(table.truncatedAt),
+        droppedBefore: optionalBigInt(table.droppedBefore ?? null),
         history: table.history.map((entry) => ({ ...entry, version: BigInt(entry.version) })),
       })),
     };

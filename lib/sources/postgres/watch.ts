@@ -14,7 +14,8 @@ import {
 } from './catalog.ts';
 import type { Query } from './connection.ts';
 import type { PostgresSettings } from './options.ts';
-import { addTables, identityProblems, isOwned, publicationGap, qualified } from './publication.ts';
+import { addTables, displayName, identityProblems, isOwned, publicationGap } from './publication.ts';
+import { provokeMark } from './slot.ts';
 import type { PostgresState } from './state.ts';
 
 export interface WatchOptions {
@@ -96,7 +97,10 @@ export class Watch {
       this.#options.onFailure(new MillraceError('MR_PUBLICATION_GAP', { publication: name, reason }));
       return;
     }
-    let hasChanged = false;
+    const existing = new Set(marks.map(({ oid }) => oid));
+    const dropped = followed.filter((oid) => !existing.has(oid) && captured.stateOf(oid)?.droppedBefore === null);
+    for (const oid of dropped) captured.dropped(oid, look);
+    let hasChanged = dropped.length > 0;
     for (const table of present) {
       const known = captured.stateOf(table.oid);
       if (known === null || known.status !== 'captured' || known.wantsSnapshot) continue;
@@ -113,6 +117,8 @@ export class Watch {
     const taken = new Set(present.filter((table) => captured.stateOf(table.oid)?.seen === table).map(({ oid }) => oid));
     const settled = marks.filter(({ oid, mark }) => captured.isSettled(oid) && (taken.has(oid) || this.#marks.get(oid) === mark));
     this.#marks = new Map(settled.map(({ oid, mark }) => [oid, mark]));
+    // What the stream is to decide, it decides at a mark behind this look; on a quiet server none may come by itself.
+    if (followed.some((oid) => !captured.isSettled(oid))) await provokeMark(query);
     const unknown = published.some((table) => settings.isWanted(table.schema, table.name) && captured.stateOf(table.oid) === null);
     const isOurs = publication !== null && isOwned(publication, settings.slot);
     if ((await this.#addNewTables(new Set(published.map(({ oid }) => oid)), isOurs)) || unknown) this.#options.onJoin();
@@ -129,7 +135,7 @@ export class Watch {
     if (!isOurs) {
       for (const table of lacking) {
         if (this.#isNews(`lacks ${table.oid}`))
-          logger.warn({ table: qualified(table) }, 'a new table is not in the publication; it is not captured');
+          logger.warn({ table: displayName(table) }, 'a new table is not in the publication; it is not captured');
       }
       return false;
     }
@@ -137,19 +143,19 @@ export class Watch {
       const problem = identityProblems(table, null, versionNumber);
       if (problem === null) return true;
       if (this.#isNews(`identity ${table.oid}`)) {
-        logger.warn({ table: qualified(table), problem }, 'a new table has no usable replica identity; it is not captured');
+        logger.warn({ table: displayName(table), problem }, 'a new table has no usable replica identity; it is not captured');
       }
       return false;
     });
     for (const { table, error } of await addTables(query, settings.publication, joining)) {
       this.#refused.add(table.oid);
       logger.warn(
-        { table: qualified(table), reason: error.details['reason'] },
+        { table: displayName(table), reason: error.details['reason'] },
         'a new table cannot be added to the publication; it is not captured',
       );
     }
     const joined = joining.filter(({ oid }) => !this.#refused.has(oid));
-    for (const table of joined) logger.info({ table: qualified(table) }, 'a new table joins');
+    for (const table of joined) logger.info({ table: displayName(table) }, 'a new table joins');
     return joined.length > 0;
   }
 

@@ -1,16 +1,21 @@
-import { Socket, type SocketConstructorOpts } from 'node:net';
+import type { Socket } from 'node:net';
 import pg from 'pg';
 import { isMillraceError, MillraceError, reasonOf } from '../../errors.ts';
 import type { Clock } from '../../flow/index.ts';
 import { Arena } from './arena.ts';
 import { pinSessionSql } from './session-settings.ts';
 import { Frame, readFields, type ServerNotice, serverError } from './wire-frames.ts';
+import { nodeWireSocket, plainSocket, READ_BYTES, type WireSocket } from './wire-socket.ts';
 
-export interface WireOptions {
+export interface WireOptions extends SessionOptions {
   /** Addresses, TLS and authentication are `pg`'s business. */
   readonly config: pg.ClientConfig;
   /** A walsender session of the database: START_REPLICATION and CREATE_REPLICATION_SLOT work in it, beside SQL. Default false. */
   readonly replication?: boolean;
+}
+
+/** What a session needs, whatever socket it is on. */
+export interface SessionOptions {
   readonly clock: Clock;
   /** Size of the chunks that are read into. Default 1 MiB. */
   readonly chunkBytes?: number;
@@ -43,7 +48,8 @@ export async function connectWire(options: WireOptions): Promise<WireConnection>
     client.end().catch(() => {});
     throw connectError(cause, client);
   }
-  const connection = new WireConnection(client, options);
+  const { connection: taken, processID } = client as unknown as { connection: { stream: Socket }; processID: number | null };
+  const connection = new WireConnection(nodeWireSocket(taken.stream), processID ?? 0, options);
   try {
     await connection.query(pinSessionSql());
   } catch (error) {
@@ -68,7 +74,7 @@ export class WireConnection {
   frameEnd = 0;
   /** Bytes read so far. */
   bytesRead = 0;
-  readonly #socket: Socket;
+  readonly #socket: WireSocket;
   readonly #clock: Clock;
   readonly #onNotice: (notice: ServerNotice) => void;
   #waiter: { resolve: () => void; reject: (error: unknown) => void } | null = null;
@@ -76,26 +82,23 @@ export class WireConnection {
   #lost: MillraceError | null = null;
   #closed = false;
   #ended = false;
+  /** Wait for the socket's end. */
+  readonly #closers: (() => void)[] = [];
   /** Bytes that the frame at `arena.at` needs in all, as far as its header is there. */
   #frameBytes = HEADER_BYTES;
 
-  /** @internal `connectWire` makes connections. */
-  constructor(client: pg.Client, { clock, chunkBytes = DEFAULT_CHUNK_BYTES, onNotice = () => {} }: WireOptions) {
-    const inner = client as unknown as { connection: { stream: Socket }; processID: number | null };
+  /** @internal `connectWire` makes connections. `socket`: one on which a session is ready for its first query. */
+  constructor(socket: WireSocket, processId: number, { clock, chunkBytes = DEFAULT_CHUNK_BYTES, onNotice = () => {} }: SessionOptions) {
     this.arena = new Arena(chunkBytes);
-    this.processId = inner.processID ?? 0;
-    this.#socket = inner.connection.stream;
+    this.processId = processId;
+    this.#socket = socket;
     this.#clock = clock;
     this.#onNotice = onNotice;
-    this.#socket.removeAllListeners('data');
-    this.#socket.pause();
-    if (this.#socket instanceof PlainSocket) this.#socket.feed = (chunk) => this.#receive(chunk);
-    else this.#socket.on('data', (chunk: Buffer) => this.#receive(chunk));
-    this.#socket.on('error', (error) => this.#lose(error.message));
-    this.#socket.on('end', () => this.#lose('the server closed it'));
-    this.#socket.on('close', () => {
-      this.#ended = true;
-      this.#lose('it was closed');
+    socket.listen({
+      data: (chunk) => this.#receive(chunk),
+      error: (reason) => this.#lose(reason),
+      end: () => this.#lose('the server closed it'),
+      close: () => this.#onClose(),
     });
   }
 
@@ -230,7 +233,7 @@ export class WireConnection {
     if (this.#ended) return;
     await new Promise<void>((resolve) => {
       const cancel = this.#clock.after(CLOSE_TIMEOUT_MS, () => this.#socket.destroy());
-      this.#socket.once('close', () => {
+      this.#closers.push(() => {
         cancel();
         resolve();
       });
@@ -283,13 +286,19 @@ export class WireConnection {
     this.arena.append(chunk);
     if (this.arena.room < READ_BYTES) this.#socket.pause();
     if (this.#waiter === null || this.#wakeScheduled) return;
-    // Behind the present round of IO: everything that the kernel holds is taken in one go.
+    // Everything that the kernel holds is taken in one go.
     this.#wakeScheduled = true;
-    setImmediate(() => {
+    this.#socket.afterRound(() => {
       this.#wakeScheduled = false;
       if (!this.#closed) this.#socket.pause();
       this.#takeWaiter()?.resolve();
     });
+  }
+
+  #onClose(): void {
+    this.#ended = true;
+    this.#lose('it was closed');
+    for (const closed of this.#closers.splice(0)) closed();
   }
 
   #lose(reason: string): void {
@@ -305,36 +314,12 @@ export class WireConnection {
 }
 
 const HEADER_BYTES = 5;
-const READ_BYTES = 64 * 1024;
 const DEFAULT_CHUNK_BYTES = 1024 * 1024;
 /** PostgreSQL bounds a message at 1 GiB. */
 const MAX_FRAME_BYTES = 1024 * 1024 * 1024 + 1024;
 const CONNECT_TIMEOUT_MS = 30_000;
 const KEEPALIVE_DELAY_MS = 10_000;
 const CLOSE_TIMEOUT_MS = 1_500;
-
-/**
- * A socket that reads into one buffer of its own: `pause` then stops reading at once (a stream's own buffer would go on packet by packet up to its mark),
- * and a read allocates nothing. Until the take-over it emits `data` for `pg`.
- */
-class PlainSocket extends Socket {
-  feed: ((chunk: Uint8Array) => void) | null = null;
-}
-
-function plainSocket(): Socket {
-  const onread = {
-    buffer: Buffer.allocUnsafeSlow(READ_BYTES),
-    callback: (length: number, buffer: Uint8Array) => {
-      const chunk = buffer.subarray(0, length);
-      if (socket.feed !== null) socket.feed(chunk);
-      else socket.emit('data', Buffer.from(chunk));
-      return true;
-    },
-  };
-  // The constructor takes `onread` (as `connect` does); its type does not say so.
-  const socket = new PlainSocket({ onread } as SocketConstructorOpts);
-  return socket;
-}
 
 /** Whether `pg` will wrap the socket: then it must be one of its own. */
 function usesTls(config: pg.ClientConfig): boolean {

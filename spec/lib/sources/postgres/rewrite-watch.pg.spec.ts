@@ -105,6 +105,42 @@ describe('P6: what the catalog shows of changes to rows that send no row events'
       /partition p1 was detached and attached again/,
     ],
     [
+      'USING of the same type on a column whose old rows read as a default that is no more, and VACUUM FULL behind it',
+      WITH_MISSING,
+      ['ALTER TABLE t ALTER d TYPE text USING upper(d)', 'VACUUM FULL t'],
+      /column d was rewritten/,
+    ],
+    [
+      'a volatile default that is dropped right after it filled the rows, and VACUUM FULL behind it',
+      PLAIN,
+      ['ALTER TABLE t ADD COLUMN r float DEFAULT random()', 'ALTER TABLE t ALTER r DROP DEFAULT', 'VACUUM FULL t'],
+      /column r was added/,
+    ],
+    [
+      'USING of the same type together with SET NOT NULL, and VACUUM FULL behind it',
+      PLAIN,
+      ["ALTER TABLE t ALTER note TYPE text USING coalesce(note, 'none'), ALTER note SET NOT NULL", 'VACUUM FULL t'],
+      /column note was rewritten/,
+    ],
+    [
+      'a partition that is rewritten with its root, and VACUUM FULL of it',
+      `${PARTITIONED}; ALTER TABLE t ADD COLUMN d text DEFAULT 'd'; ALTER TABLE t ALTER d DROP DEFAULT`,
+      ['ALTER TABLE t ALTER d TYPE text USING upper(d)', 'VACUUM FULL p1', 'VACUUM FULL p2'],
+      /column d was rewritten/,
+    ],
+    [
+      'a partition that is truncated behind the whole table',
+      PARTITIONED,
+      ['TRUNCATE t', 'INSERT INTO t VALUES (1), (40)', 'TRUNCATE p1'],
+      /^rewritten: partition p1 was truncated alone/,
+    ],
+    [
+      'a default that was lost before it was seen',
+      PLAIN,
+      ["ALTER TABLE t ADD COLUMN d text DEFAULT 'd'", 'VACUUM FULL t'],
+      /column d was added with values that readers cannot know/,
+    ],
+    [
       'a column that was rewritten, and analyzed',
       PLAIN,
       ['ALTER TABLE t ALTER note TYPE text USING upper(note)', 'ANALYZE t'],
@@ -121,6 +157,8 @@ describe('P6: what the catalog shows of changes to rows that send no row events'
     ['VACUUM FULL of a table without rows', 'CREATE TABLE t (id int PRIMARY KEY)', ['VACUUM FULL t']],
     ['a new column and VACUUM FULL', PLAIN, ['ALTER TABLE t ADD COLUMN a int', 'VACUUM FULL t']],
     ['VACUUM FULL and a new column', PLAIN, ['VACUUM FULL t', 'ALTER TABLE t ADD COLUMN a int']],
+    ['VACUUM FULL, ANALYZE and a new column', PLAIN, ['VACUUM FULL t', 'ANALYZE t', 'ALTER TABLE t ADD COLUMN a int']],
+    ['VACUUM FULL and a type that needs no rewrite', PLAIN, ['VACUUM FULL t', 'ALTER TABLE t ALTER note TYPE varchar']],
     ['VACUUM FULL and SET NOT NULL', PLAIN, ["UPDATE t SET note = ''", 'VACUUM FULL t', 'ALTER TABLE t ALTER note SET NOT NULL']],
     ['VACUUM FULL of a partition', PARTITIONED, ['VACUUM FULL p1']],
     ['a type that changes without a rewrite and reads the same', PLAIN, ['ALTER TABLE t ALTER note TYPE varchar']],
@@ -132,12 +170,16 @@ describe('P6: what the catalog shows of changes to rows that send no row events'
     ],
     ['a new partition', PARTITIONED, ['CREATE TABLE p3 PARTITION OF t FOR VALUES FROM (99) TO (120)']],
     ['TRUNCATE', PLAIN, ['TRUNCATE t']],
+    ['TRUNCATE and a new column', PLAIN, ['TRUNCATE t; ALTER TABLE t ADD COLUMN a int']],
     ['moving to unlogged and back', PLAIN, ['ALTER TABLE t SET UNLOGGED', 'ALTER TABLE t SET LOGGED']],
   ])('%s does not', async (_what, schema, statements) => {
     expect(await verdict(schema, statements)).toBe('fine');
   });
 
-  it('TRUNCATE and a new column without a value wait for the TRUNCATE in the stream', async () => {
-    expect(await verdict(PLAIN, ['TRUNCATE t; ALTER TABLE t ADD COLUMN a int'])).toMatch(/^truncated: /);
+  it.each([
+    ['a new column without a value, where no TOAST table tells', 'CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)'],
+    ['emptied partitions', PARTITIONED],
+  ])('TRUNCATE and %s wait for the TRUNCATE in the stream', async (_what, schema) => {
+    expect(await verdict(schema, ['TRUNCATE t; ALTER TABLE t ADD COLUMN a int'])).toMatch(/^truncated: /);
   });
 });

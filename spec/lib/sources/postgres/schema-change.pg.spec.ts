@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { parseLsn } from '../../../../lib/formats/pgoutput/index.ts';
 import { startPostgres, type TestPostgres } from '../../../support/postgres.ts';
-import { closeRuns, makeDatabase, Run } from './source-kit.ts';
+import { closeRuns, eventually, makeDatabase, Run } from './source-kit.ts';
 
 let server: TestPostgres;
 
@@ -65,6 +66,26 @@ describe('P7: schema changes come in order with the rows', () => {
       'ddl public.t 6 ALTER TABLE "public"."t" DROP COLUMN "note"',
     ]);
     await again.close();
+  });
+
+  it('P6: a new column is told of though the stream passed it while it was looked at, and nothing follows on a quiet server', async () => {
+    const made = await makeDatabase(server, 'quiet', TABLE);
+    let hold: (() => Promise<void>) | null = null;
+    const run = await Run.open(made.options, undefined, { onSave: () => hold?.() });
+    expect(await run.differences(made.url, 'pub')).toEqual([]);
+    const wake = await stopBackgroundWriter();
+    try {
+      hold = async () => {
+        hold = null;
+        const [last] = await made.query("SELECT pg_logical_emit_message(true, 'test', '') AS lsn");
+        await eventually(async () => run.resolvedTs >= parseLsn(String(last!['lsn']))!);
+      };
+      await made.query('ALTER TABLE t ADD COLUMN extra int');
+      await run.pullAlong(() => run.target.statements.some((text) => text.includes('ADD COLUMN')));
+      expect(hold).toBeNull();
+    } finally {
+      wake();
+    }
   });
 
   it('several changes of the schema, TRUNCATEs and several changes of a key in one transaction', async () => {
@@ -215,7 +236,7 @@ describe('P6: changes to rows that send no row events stop the table, and no oth
 });
 
 describe('tables that come and go', () => {
-  it('P5: a table created later joins by itself, and is copied while the stream waits', async () => {
+  it('P5, P10: a table created later joins by itself, and is copied while the stream waits', async () => {
     const { run, query, same } = await capturing('joins');
     await query('CREATE TABLE late (id int PRIMARY KEY, v text)');
     await query("INSERT INTO late SELECT i, 'v' FROM generate_series(1, 1000) AS i");
@@ -234,6 +255,33 @@ describe('tables that come and go', () => {
     expect(run.log.lines.filter(({ message }) => /no usable replica identity/.test(message))).toHaveLength(1);
   });
 
+  it('a table that is dropped is named with what stays of it, once, and its last rows come before it is left', async () => {
+    const { run, query, options } = await capturing('dropped', `${TABLE}; CREATE TABLE "Old one" (id int PRIMARY KEY)`);
+    run.checkpoints = false;
+    await query('INSERT INTO "Old one" VALUES (1), (2)');
+    await query('DROP TABLE "Old one"');
+    await eventually(async () => run.log.has('warn', /table public."Old one" was dropped: .*stays at the target/));
+    await run.close();
+    // Nothing of it was durable: the rows are read again though the table is gone.
+    const again = await Run.open(options, run.target);
+    await again.pullUntil(() => again.resolvedTs >= again.source.headTs);
+    expect(again.target.rebuild('public.Old one', ['id'], again.resolvedTs)).toEqual(['["1"]', '["2"]']);
+    await query('INSERT INTO other VALUES (1)');
+    await again.pullUntil(() => !again.source.status().tables.has('public.Old one'));
+    expect(await again.differences(options.url, 'pub')).toEqual([]);
+    expect(again.log.has('warn', /was dropped/)).toBe(false);
+  });
+
+  it('a table that was dropped while nobody listened is named at the next start', async () => {
+    const { run, query, options } = await capturing('dropped_offline');
+    await run.close();
+    await query('DROP TABLE other');
+    const again = await Run.open(options, run.target);
+    expect(again.log.has('warn', /table public.other was dropped/)).toBe(true);
+    await query("INSERT INTO t VALUES (500, 'x')");
+    expect(await again.differences(options.url, 'pub')).toEqual([]);
+  });
+
   it('P6: a new table under a known name clears it', async () => {
     const { run, query, same } = await capturing('same_name');
     await query('DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY, other int); INSERT INTO t VALUES (7, 8)');
@@ -245,7 +293,7 @@ describe('tables that come and go', () => {
     ]);
   });
 
-  it('I5: a table that joined and was killed before the checkpoint passed its snapshot is taken again', async () => {
+  it('I5, P5: a table that joined and was killed before the checkpoint passed its snapshot is taken again', async () => {
     const { run, query, url, options } = await capturing('killed_join');
     run.checkpoints = false;
     await query('CREATE TABLE late (id int PRIMARY KEY); INSERT INTO late SELECT generate_series(1, 10)');
@@ -279,6 +327,22 @@ describe('tables that come and go', () => {
     await run.pullAlong(() => run.log.has('warn', /makes the server keep much WAL/));
   });
 });
+
+/** Stops the only other process of the server that writes WAL by itself, where it holds no lock. Returns what lets it go on. */
+async function stopBackgroundWriter(): Promise<() => void> {
+  const read = () =>
+    server.query<{ pid: number; idle: boolean }>(
+      "SELECT pid, coalesce(wait_event ILIKE 'bgwriter%', false) AS idle FROM pg_stat_activity WHERE backend_type = 'background writer'",
+    );
+  const { pid } = (await read())[0]!;
+  await eventually(async () => {
+    process.kill(pid, 'SIGSTOP');
+    const { idle } = (await read())[0]!;
+    if (!idle) process.kill(pid, 'SIGCONT');
+    return idle;
+  });
+  return () => process.kill(pid, 'SIGCONT');
+}
 
 /** The versions that a run's target knows, as texts. */
 function shape(run: Run): string[] {

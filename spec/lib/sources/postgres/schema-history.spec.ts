@@ -53,6 +53,7 @@ function catalog(columns: CatalogColumn[], change: Partial<CatalogTable> = {}): 
     replicaIdentity: 'd',
     snapshotFileNode: 1,
     fileNode: 1,
+    toastOid: 0,
     columns,
     primaryKey: [1],
     identityKey: [1],

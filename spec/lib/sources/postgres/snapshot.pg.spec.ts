@@ -47,7 +47,7 @@ describe('the snapshot and its handover to the stream', () => {
     await second.close();
   });
 
-  it('I5: a snapshot that was killed before its checkpoint is taken again, and its version removed', async () => {
+  it('I5, P5: a snapshot that was killed before its checkpoint is taken again, and its version removed', async () => {
     const { url, options, query } = await database('killed_snapshot');
     const target = new MemoryTarget();
     const states: string[] = [];
@@ -90,7 +90,7 @@ describe('the snapshot and its handover to the stream', () => {
     }
   });
 
-  it('takes a table again whose definition changed between the snapshot and its turn', async () => {
+  it('P5: takes a table again whose definition changed between the snapshot and its turn', async () => {
     const { url, options, query } = await database('changed_between');
     const run = await Run.open({ ...options, snapshotConnections: 1 });
     await run.pull();

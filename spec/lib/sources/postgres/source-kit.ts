@@ -1,4 +1,4 @@
-import { type Delivery, type Position, rowsOf, type Table, tableName } from '../../../../lib/events/index.ts';
+import { type Delivery, type DmlEvent, type Position, rowsOf, type Table, tableName } from '../../../../lib/events/index.ts';
 import { comparePositions, formatPosition } from '../../../../lib/events/position.ts';
 import { type Clock, type Logger, Metrics, systemClock } from '../../../../lib/flow/index.ts';
 import type { JsonValue } from '../../../../lib/formats/json.ts';
@@ -121,7 +121,7 @@ export class MemoryTarget {
 }
 
 function apply(rows: Map<string, Values>, table: Table, { op, old, data }: StoredRow): void {
-  const keys = table.columns.filter((column) => column.isPrimaryKey || (column.isIdentity && table.replicaIdentity === 'index'));
+  const keys = table.columns.filter((column) => (table.replicaIdentity === 'index' ? column.isIdentity : column.isPrimaryKey));
   const keyOf = (row: Values) => JSON.stringify((keys.length > 0 ? keys : table.columns).map(({ name }) => row[name] ?? null));
   const before = old ?? data!;
   if (op !== 'insert') {
@@ -174,7 +174,7 @@ export class Run {
   static async open(
     options: PostgresOptions,
     target = new MemoryTarget(),
-    hooks: { onSave?: (state: JsonValue) => void; clock?: Clock; log?: LogBook; abort?: AbortController } = {},
+    hooks: { onSave?: (state: JsonValue) => void | Promise<void>; clock?: Clock; log?: LogBook; abort?: AbortController } = {},
   ): Promise<Run> {
     const log = hooks.log ?? new LogBook();
     const abort = hooks.abort ?? new AbortController();
@@ -190,7 +190,7 @@ export class Run {
       saveState: async (state) => {
         // Through text, as a file would have it.
         target.state = parseJson(stringifyJson(state));
-        hooks.onSave?.(state);
+        await hooks.onSave?.(state);
       },
       signal: abort.signal,
     });
@@ -262,6 +262,20 @@ export class Run {
     open.delete(this);
     await this.source.close();
   }
+}
+
+/** The row events of the next deliveries, until they hold `count` rows. */
+export async function pullRows(run: Run, count: number): Promise<DmlEvent[]> {
+  const events: DmlEvent[] = [];
+  for (let rows = 0; rows < count; ) {
+    const delivery: Delivery | null = await run.pull();
+    for (const event of delivery!.events) {
+      if (event.type !== 'dml') continue;
+      events.push(event);
+      rows += event.rows.rowCount;
+    }
+  }
+  return events;
 }
 
 const open = new Set<Run>();

@@ -129,7 +129,7 @@ describe('openStream, when things break', () => {
     expect(isMillraceError(await failure(), 'MR_SLOT_INVALIDATED')).toBe(true);
   });
 
-  it('a slot in use is tried for as long as the server may believe in a dead reader, then named with its holder', async () => {
+  it('P4: a slot in use is tried for as long as the server may believe in a dead reader, then named with its holder', async () => {
     await open('active');
     reader.confirms = false;
     await insert('active', 1, 1);

@@ -106,7 +106,7 @@ describe('openStream', () => {
     expect(Math.max(...sizes)).toBeLessThan(3_000_000 + 256 * 1024);
   });
 
-  it('I10: a reader that does not pull goes on to report, and no more than was confirmed (I1)', async () => {
+  it('I10, P10: a reader that does not pull goes on to report, and no more than was confirmed (I1)', async () => {
     await open('paused');
     reader!.confirms = false;
     await server.query(`INSERT INTO t SELECT g, repeat('x', 200) FROM generate_series(1, 50000) g`, [], 'paused');
