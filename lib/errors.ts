@@ -359,6 +359,23 @@ export const ERRORS = {
     message: 'the snapshot of {tables} was begun {attempts} times, and each time their definition changed meanwhile',
     remedy: 'Start again when no schema change is running.',
   },
+  MR_SPOOL_UNUSABLE: {
+    message: 'the spool cannot use its folder {folder}: {reason}',
+    remedy: 'Make it a folder that the process may write to, with room left, or name another one (spool-base-dir).',
+  },
+  MR_SPOOL_FAILED: {
+    message: 'the spool could not {what} {path}: {reason}',
+    remedy: 'See that the disk works and the folder is left alone, then start again; the run resumes from its checkpoint and nothing is lost.',
+  },
+  MR_SPOOL_CORRUPT: {
+    message: 'the spool file {path} does not give back what was written to it at its byte {offset}: {reason}',
+    remedy:
+      'Check disk and memory of this machine, and that nobody else writes there. Nothing of it was sent on; start again, and the run resumes from its checkpoint.',
+  },
+  MR_SPOOL_CLOSED: {
+    message: 'the spool in {folder} is closed',
+    remedy: 'Start the pipeline again; it resumes from its checkpoint.',
+  },
   MR_MODULE_NOT_LOADED: {
     message: '{file} could not be loaded: {reason}',
     remedy: 'Give a JavaScript module, or install tsx beside it for TypeScript.',
@@ -389,7 +406,9 @@ export class MillraceError extends Error {
 
   constructor(code: ErrorCode, details: ErrorDetails = {}, cause?: unknown) {
     const { message, remedy } = ERRORS[code];
-    super(`${code}: ${fill(message, details)}. ${fill(remedy, details)}`, cause === undefined ? undefined : { cause });
+    // The reason that a message ends with may be a sentence, or another error's message.
+    const sentence = fill(message, details).replace(/[.\s]+$/, '');
+    super(`${code}: ${sentence}. ${fill(remedy, details)}`, cause === undefined ? undefined : { cause });
     this.code = code;
     this.remedy = fill(remedy, details);
     this.details = details;

@@ -21,21 +21,36 @@ function write(value: JsonValue, newline: string, indent: string): string {
   if (typeof value === 'bigint') return value.toString();
   if (value === null || typeof value !== 'object') return JSON.stringify(value);
   const inner = newline === '' ? '' : newline + indent;
-  const parts = Array.isArray(value)
-    ? (value as readonly JsonValue[]).map((item) => write(item, inner, indent))
-    : Object.entries(value as { readonly [key: string]: JsonValue | undefined })
-        .filter((entry): entry is [string, JsonValue] => entry[1] !== undefined)
-        .map(([key, member]) => `${quoteJson(key)}:${newline === '' ? '' : ' '}${write(member, inner, indent)}`);
-  const [open, close] = Array.isArray(value) ? '[]' : '{}';
-  return parts.length === 0 ? `${open}${close}` : `${open}${inner}${parts.join(`,${inner}`)}${newline}${close}`;
+  const isList = Array.isArray(value);
+  let text = '';
+  if (isList) {
+    for (const item of value as readonly JsonValue[]) text += `${text === '' ? '' : ','}${inner}${write(item, inner, indent)}`;
+  } else {
+    const colon = newline === '' ? ':' : ': ';
+    const members = value as { readonly [key: string]: JsonValue | undefined };
+    for (const key of Object.keys(members)) {
+      const member = members[key];
+      if (member !== undefined) text += `${text === '' ? '' : ','}${inner}${quoteJson(key)}${colon}${write(member, inner, indent)}`;
+    }
+  }
+  const [open, close] = isList ? '[]' : '{}';
+  return text === '' ? `${open}${close}` : `${open}${text}${newline}${close}`;
 }
 
 /** A JSON string with Go's escapes. Lone surrogates become U+FFFD. */
 export function quoteJson(text: string): string {
-  return JSON.stringify(text.toWellFormed()).replace(
-    /[<>&\u2028\u2029]/g,
-    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
+  if (PLAIN.test(text)) return `"${text}"`;
+  const json = JSON.stringify(text.isWellFormed() ? text : text.toWellFormed());
+  return GO_ESCAPED.test(json) ? json.replace(ALL_GO_ESCAPED, goEscape) : json;
+}
+
+/** Printable ASCII without what is escaped. */
+const PLAIN = /^[ !#-%'-;=?-[\]-~]*$/;
+const GO_ESCAPED = /[<>&\u2028\u2029]/;
+const ALL_GO_ESCAPED = /[<>&\u2028\u2029]/g;
+
+function goEscape(char: string): string {
+  return `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`;
 }
 
 /** Parses JSON; an integer beyond 2^53 becomes a bigint, every other number a number. Throws a SyntaxError that says where. */

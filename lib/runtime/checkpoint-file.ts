@@ -1,11 +1,17 @@
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { isMillraceError, MillraceError, reasonOf } from '../errors.ts';
 import { type JsonValue, parseJson, stringifyJson } from '../formats/json.ts';
-import { makeFolderDurably, replaceDurably, systemCode } from '../stores/durable-file.ts';
+import type { Disk, DiskLock } from '../stores/disk.ts';
+import { makeFolderDurably, replaceDurably } from '../stores/durable-file.ts';
+import { nodeDisk } from '../stores/node-disk.ts';
+import { systemCode } from '../stores/system-code.ts';
 import type { Checkpoint, CheckpointStore } from './checkpoint.ts';
-import { lockState, type StateLock } from './state-lock.ts';
+
+export interface FileCheckpointOptions {
+  /** Default: this machine's. Tests give a simulated one, which crashes. */
+  readonly disk?: Disk;
+}
 
 /**
  * Keeps each pipeline's checkpoint in `NAME.checkpoint.json` in a folder, which is made when it is missing. A save replaces the file atomically and is
@@ -16,19 +22,21 @@ import { lockState, type StateLock } from './state-lock.ts';
  *
  * Errors: MR_STATE_LOCKED, MR_CHECKPOINT_CORRUPT, MR_CHECKPOINT_UNWRITABLE.
  */
-export function fileCheckpoint(directory: string): CheckpointStore {
-  return new FileCheckpoint(directory);
+export function fileCheckpoint(directory: string, { disk = nodeDisk }: FileCheckpointOptions = {}): CheckpointStore {
+  return new FileCheckpoint(directory, disk);
 }
 
 class FileCheckpoint implements CheckpointStore {
   readonly name: string;
   readonly #folder: string;
-  readonly #locks = new Map<string, Promise<StateLock>>();
+  readonly #disk: Disk;
+  readonly #locks = new Map<string, Promise<DiskLock>>();
   /** The last write of each pipeline: they follow one another. */
   readonly #writes = new Map<string, Promise<void>>();
 
-  constructor(directory: string) {
+  constructor(directory: string, disk: Disk) {
     this.#folder = resolve(directory);
+    this.#disk = disk;
     this.name = `file:${directory}`;
   }
 
@@ -36,11 +44,13 @@ class FileCheckpoint implements CheckpointStore {
     return this.#guarded(async () => {
       await this.#lock(pipeline);
       const path = this.#pathOf(pipeline);
-      const text = await readFile(path, 'utf8').catch((error: unknown) => {
+      // A save that was killed may have left it under a name that is not durable yet; once loaded, it is not to be taken back.
+      await this.#disk.syncFolder(this.#folder);
+      const content = await this.#disk.readFile(path).catch((error: unknown) => {
         if (systemCode(error) === 'ENOENT') return null;
         throw error;
       });
-      return text === null ? null : decode(text, pipeline, path);
+      return content === null ? null : decode(content.toString('utf8'), pipeline, path);
     });
   }
 
@@ -69,11 +79,11 @@ class FileCheckpoint implements CheckpointStore {
   async #write(pipeline: string, text: string): Promise<void> {
     await this.#lock(pipeline);
     const path = this.#pathOf(pipeline);
-    await replaceDurably(path, `${path}.tmp`, [Buffer.from(text)]);
+    await replaceDurably(path, `${path}.tmp`, [Buffer.from(text)], this.#disk);
   }
 
   async #lock(pipeline: string): Promise<void> {
-    const taken = this.#locks.get(pipeline) ?? makeFolderDurably(this.#folder).then(() => lockState(this.#folder, fileNameOf(pipeline)));
+    const taken = this.#locks.get(pipeline) ?? this.#take(fileNameOf(pipeline));
     this.#locks.set(pipeline, taken);
     try {
       await taken;
@@ -81,6 +91,11 @@ class FileCheckpoint implements CheckpointStore {
       if (this.#locks.get(pipeline) === taken) this.#locks.delete(pipeline);
       throw error;
     }
+  }
+
+  async #take(name: string): Promise<DiskLock> {
+    await makeFolderDurably(this.#folder, this.#disk);
+    return this.#disk.lock(this.#folder, name);
   }
 
   async #guarded<T>(action: () => Promise<T>): Promise<T> {

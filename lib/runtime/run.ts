@@ -161,6 +161,7 @@ class Run implements Running {
       this.#unlessStopping(store.load(name)),
     );
     const progress = new Progress(loaded?.checkpointTs ?? 0n);
+    this.#board.resumes(progress.checkpointTs);
     const context = createContext({ clock: this.#clock, logger: this.#logger, progress });
     const sink = await this.#openSink(context);
     let confirm = (_checkpointTs: bigint) => {};

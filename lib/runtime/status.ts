@@ -56,6 +56,7 @@ export class StatusBoard {
   #phase: 'starting' | 'running' | 'draining' | 'closed' | 'failed' = 'starting';
   #context: Context | null = null;
   #source: OpenSource | null = null;
+  #resumedTs = 0n;
   #arrivedRows = 0;
   #rows = 0;
   #bytes = 0;
@@ -70,6 +71,11 @@ export class StatusBoard {
     this.#samples.push({ at: clock.now(), rows: 0 });
     this.#cancelTick = clock.after(TICK_MS, () => this.#tick());
     this.#subject.next(this.current);
+  }
+
+  /** The checkpoint that the run goes on from: what is true until the parts are there, and of a run that fails before. */
+  resumes(checkpointTs: bigint): void {
+    this.#resumedTs = checkpointTs;
   }
 
   /** The parts that make up the status, as soon as they are there. */
@@ -111,7 +117,7 @@ export class StatusBoard {
   get current(): RunStatus {
     const { progress, gauge } = this.#context ?? {};
     const source = this.#source?.status() ?? null;
-    const checkpointTs = progress?.checkpointTs ?? 0n;
+    const checkpointTs = progress?.checkpointTs ?? this.#resumedTs;
     return {
       phase: this.#phase === 'running' ? (source?.phase ?? 'starting') : this.#phase,
       rowsPerSecond: this.#rate(),

@@ -6,9 +6,11 @@ import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { MillraceError, reasonOf } from '../errors.ts';
 import { type Clock, systemClock } from '../flow/index.ts';
-import { makeFolderDurably, syncFolder, systemCode, writeDurably } from './durable-file.ts';
+import { makeFolderDurably, writeDurably } from './durable-file.ts';
 import { checkKey, checkPrefix, compareUtf8, RESERVED_FOLDER } from './keys.ts';
+import { nodeFiles } from './node-files.ts';
 import type { ObjectBody, ObjectInfo, ObjectStore, StoreAccess, StoreCapabilities } from './object-store.ts';
+import { systemCode } from './system-code.ts';
 
 /**
  * Objects as files below `root`.
@@ -33,6 +35,8 @@ class FsStore implements ObjectStore {
   readonly #temporaries: string;
   /** Folders are made one after another: an object is durable when every folder above it is, whoever of its writers made them. */
   #folders: Promise<void> = Promise.resolve();
+  /** Folders that are durable. One that is there at first may not be: whoever made it can have been killed before it was. */
+  readonly #durable = new Set<string>();
 
   constructor(root: string) {
     this.#root = root;
@@ -74,15 +78,24 @@ class FsStore implements ObjectStore {
   }
 
   async putIfAbsent(key: string, body: ObjectBody): Promise<boolean> {
-    if (await this.exists(key)) return false;
+    if (await this.exists(key)) {
+      // Whoever wrote it can have been killed before its name was durable; who hears of it here relies on it.
+      await this.#attempt('put', key, () => this.#place(key, async () => {}));
+      return false;
+    }
     return this.#attempt('put', key, async () => {
       const temporary = await this.#writeTemporary(body);
+      let isMine = true;
       try {
-        await this.#place(key, (path) => link(temporary, path));
-        return true;
-      } catch (error) {
-        if (systemCode(error) === 'EEXIST') return false;
-        throw error;
+        await this.#place(key, async (path) => {
+          try {
+            await link(temporary, path);
+          } catch (error) {
+            if (systemCode(error) !== 'EEXIST') throw error;
+            isMine = false;
+          }
+        });
+        return isMine;
       } finally {
         await rm(temporary, { force: true });
       }
@@ -167,19 +180,25 @@ class FsStore implements ObjectStore {
 
   async #place(key: string, action: (path: string) => Promise<void>): Promise<void> {
     const path = this.#pathOf(key);
+    const folder = dirname(path);
+    if (!this.#durable.has(folder)) await this.#makeFolder(folder);
     try {
       await action(path);
     } catch (error) {
       if (systemCode(error) !== 'ENOENT') throw error;
-      await this.#makeFolder(dirname(path));
+      await this.#makeFolder(folder);
       await action(path);
     }
-    await syncFolder(dirname(path));
+    await nodeFiles.syncFolder(folder);
     await this.#folders;
   }
 
   #makeFolder(path: string): Promise<void> {
-    const made = this.#folders.then(() => makeFolderDurably(path));
+    const made = this.#folders.then(async () => {
+      await makeFolderDurably(path);
+      if (this.#durable.size >= DURABLE_MAX) this.#durable.clear();
+      this.#durable.add(path);
+    });
     // The next one is not to fail with this one's error; whoever asked for this one hears it.
     this.#folders = made.catch(() => {});
     return made;
@@ -226,6 +245,8 @@ function unwritable(path: string, error: unknown): MillraceError {
 }
 
 const READ_BYTES = 256 * 1024;
+/** Folders remembered as durable; after so many it forgets them all, which costs an fsync each. */
+const DURABLE_MAX = 10_000;
 const STATS_AT_ONCE = 64;
 
 const MEANS_ABSENT: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'EISDIR']);

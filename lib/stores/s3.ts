@@ -1,6 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { Readable } from 'node:stream';
+import type * as Sdk from '@aws-sdk/client-s3';
 import type { S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
 import { MillraceError } from '../errors.ts';
 import { type Clock, systemClock } from '../flow/index.ts';
@@ -44,8 +45,6 @@ export async function openS3Store(uri: URL, options: S3StoreOptions = {}): Promi
   }
 }
 
-type Sdk = typeof import('@aws-sdk/client-s3');
-
 function clientConfig(location: S3Location, { idleTimeoutMs = 60_000 }: S3StoreOptions): S3ClientConfig {
   return {
     ...(location.endpoint === null ? { followRegionRedirects: true } : { endpoint: location.endpoint }),
@@ -73,7 +72,7 @@ const WRITER = 'millrace-writer';
 class S3Store implements ObjectStore {
   readonly uri: string;
   readonly capabilities: StoreCapabilities;
-  readonly #sdk: Sdk;
+  readonly #sdk: typeof Sdk;
   readonly #client: S3Client;
   readonly #location: S3Location;
   readonly #options: S3StoreOptions;
@@ -82,7 +81,7 @@ class S3Store implements ObjectStore {
   /** Whether the store has shown that it honours If-None-Match. */
   #isConditionProven = false;
 
-  constructor(sdk: Sdk, client: S3Client, location: S3Location, options: S3StoreOptions) {
+  constructor(sdk: typeof Sdk, client: S3Client, location: S3Location, options: S3StoreOptions) {
     setMaxListeners(0, this.#closed.signal);
     client.middlewareStack.add((next) => (args) => next(args).catch((error: unknown) => Promise.reject(asOwnError(error))), {
       step: 'deserialize',

@@ -1,6 +1,16 @@
 export * from './checkpoint-store-suite.ts';
+export * from './disk-suite.ts';
+export * from './gate-store.ts';
+export * from './marbles/index.ts';
+export * from './memory-sink.ts';
 export * from './memory-source.ts';
 export * from './object-store-suite.ts';
 export * from './random.ts';
+export { changesOf, type RecordedChange } from './recorded-change.ts';
 export * from './runner.ts';
-export * from './virtual-clock.ts';
+export * from './simulator/index.ts';
+export * from './sink-suite.ts';
+export * from './source-suite.ts';
+export * from './test-pipeline.ts';
+export { VirtualClock } from './virtual-clock.ts';
+export * from './virtual-time.ts';

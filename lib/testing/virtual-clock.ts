@@ -13,6 +13,8 @@ export class VirtualClock implements Clock {
   readonly random: () => number;
   readonly #timers = new TimerHeap();
   #nowMs = 0;
+  /** Calls of `advance` and `settle` under way: until they are done, `until` moves nothing on. */
+  #driving = 0;
 
   /** @param seed of `random`. */
   constructor(seed = 1) {
@@ -52,18 +54,20 @@ export class VirtualClock implements Clock {
 
   /** Lets everything that is ready run to its end, promises included; time stands still. */
   settle(): Promise<void> {
-    return new Promise((resolve) => turn(() => process.nextTick(resolve)));
+    return this.#drive(oneTurn);
   }
 
   /** Moves time on by `ms`, running on the way whatever is due, promises included. */
-  async advance(ms: number): Promise<void> {
+  advance(ms: number): Promise<void> {
     const untilMs = this.#nowMs + ms;
-    await this.settle();
-    for (let next = this.nextMs; next !== null && next <= untilMs; next = this.nextMs) {
-      this.step();
-      await this.settle();
-    }
-    this.#nowMs = untilMs;
+    return this.#drive(async () => {
+      await oneTurn();
+      for (let next = this.nextMs; next !== null && next <= untilMs; next = this.nextMs) {
+        this.step();
+        await oneTurn();
+      }
+      this.#nowMs = untilMs;
+    });
   }
 
   /**
@@ -78,8 +82,12 @@ export class VirtualClock implements Clock {
     };
     promise.then(done, done);
     const lastMs = this.#nowMs + maxMs;
-    await this.settle();
+    await oneTurn();
     while (isOpen) {
+      if (this.#driving > 0) {
+        await oneTurn();
+        continue;
+      }
       const next = this.nextMs;
       if (next === null || next > lastMs) {
         throw new MillraceError('MR_VIRTUAL_TIME_STALLED', {
@@ -88,15 +96,29 @@ export class VirtualClock implements Clock {
         });
       }
       this.step();
-      await this.settle();
+      await oneTurn();
     }
     return promise;
+  }
+
+  async #drive(passing: () => Promise<void>): Promise<void> {
+    this.#driving++;
+    try {
+      await passing();
+    } finally {
+      // A turn later, so that whoever waited goes on before `until` does.
+      turn(() => this.#driving--);
+    }
   }
 }
 
 const DAY_MS = 86_400_000;
 /** Kept from the first: whoever fakes the global one later means others. */
 const turn = setImmediate;
+
+function oneTurn(): Promise<void> {
+  return new Promise((resolve) => turn(() => process.nextTick(resolve)));
+}
 
 interface Timer {
   readonly atMs: number;
@@ -155,8 +177,8 @@ function isBefore(a: Timer, b: Timer): boolean {
   return a.atMs === b.atMs ? a.order < b.order : a.atMs < b.atMs;
 }
 
-/** The clock as RxJS's operators want it. */
-function schedulerOf(clock: Clock): SchedulerLike {
+/** @internal A clock as RxJS's operators want it. */
+export function schedulerOf(clock: Clock): SchedulerLike {
   return {
     now: () => clock.now(),
     schedule: (work, delayMs, state) => new ClockAction(clock, work).schedule(state, delayMs),

@@ -1,4 +1,5 @@
 import { MillraceError } from '../../errors.ts';
+import { tableMatcher } from '../../events/index.ts';
 import type { Clock, Logger } from '../../flow/index.ts';
 import type { JsonValue } from '../../formats/json.ts';
 import {
@@ -152,7 +153,8 @@ async function checkTables(
 ): Promise<WantedTable[]> {
   const { slot, isWanted, isResnapshot } = settings;
   const name = settings.publication;
-  const wanted = (await readCapturable(query)).filter((table) => isWanted(table.schema, table.name));
+  const capturable = await readCapturable(query);
+  const wanted = capturable.filter((table) => isWanted(table.schema, table.name));
   const isFirst = state.publicationOid === null;
   const published = publication === null ? [] : await readPublishedTables(query, name, server.versionNumber);
   if (!isFirst) {
@@ -168,6 +170,9 @@ async function checkTables(
     const patterns = settings.tables?.join(', ') ?? '*.*';
     throw new MillraceError('MR_NO_TABLES', { database: settings.database, patterns });
   }
+  // An exclusion without a table is a precaution; an inclusion without one is a slip, or ahead of its table.
+  const idle = (settings.tables ?? []).filter((pattern) => !pattern.trim().startsWith('!') && !capturable.some(fits(pattern)));
+  if (idle.length > 0) logger.warn({ patterns: idle.join(', ') }, 'no table fits these patterns of the tables option (yet)');
   const columns = new Map(published.map((table) => [table.oid, table.columns]));
   const lacking = isOurs ? [] : wanted.filter(({ oid }) => !columns.has(oid));
   if (settings.tables !== null && lacking.length > 0) {
@@ -192,6 +197,11 @@ async function checkTables(
       logger.warn({ table: displayName(table!), problem }, 'a new table has no usable replica identity; it is not captured');
     return problem === null;
   });
+}
+
+function fits(pattern: string): (table: { readonly schema: string; readonly name: string }) => boolean {
+  const matches = tableMatcher([pattern]);
+  return ({ schema, name }) => matches(schema, name);
 }
 
 /** Creates the publication, or brings ours in step; one of somebody else is used as it is. */

@@ -63,14 +63,15 @@ export async function* takeSnapshots(run: SnapshotRun, oids: readonly number[]):
   }
 }
 
-/** The snapshot that was begun last is void: its version is to be removed. */
+/** The snapshot that was begun last is void: its version is to be removed, and those that the stream has begun on it since. */
 export function abandon(state: TableState): void {
   const version = state.snapshotVersion;
   state.wantsSnapshot = true;
   if (version === null) return;
-  state.abandoned = [...state.abandoned.filter((other) => other !== version), version];
+  const later = state.history.map((entry) => entry.version).filter((other) => other > version);
+  state.abandoned = [...new Set([...state.abandoned, version, ...later])];
   state.snapshotVersion = null;
-  state.history = state.history.filter((entry) => entry.version !== version);
+  state.history = state.history.filter((entry) => entry.version < version);
 }
 
 /** Clears, at readers, a table that was dropped before its snapshot was complete: nothing can be copied any more. */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { ALL_DISPATCHERS, Delivery, type DispatcherId, isAckedEvent, resolvedEvent } from '../../../lib/events/index.ts';
 import { Progress } from '../../../lib/flow/index.ts';
-import { deliveryOf } from '../../support/notation.ts';
+import { deliveryOf } from '../../../lib/testing/index.ts';
 import { seededRandom } from '../../../lib/testing/random.ts';
 
 describe('Progress', () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { type AckedEvent, type Delivery, isAckedEvent, resolvedEvent } from '../../../lib/events/index.ts';
 import { Progress } from '../../../lib/flow/index.ts';
-import { deliveryOf } from '../../support/notation.ts';
+import { deliveryOf } from '../../../lib/testing/index.ts';
 
 /** Registers deliveries in notation; events are then acked by their number, in order of registration. */
 function run(startTs = 0n) {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import type { Delivery } from '../../../lib/events/index.ts';
 import { pump } from '../../../lib/flow/index.ts';
-import { deliveryOf, show } from '../../support/notation.ts';
+import { deliveryOf, notationOf } from '../../../lib/testing/index.ts';
 
 /** Every promise that could settle has settled. */
 const settled = () => new Promise(setImmediate);
@@ -22,7 +22,7 @@ function run(texts: readonly string[], maxBytesInFlight: number, onDelivery = (_
   }
   const subscription = pump(source(), { maxBytesInFlight }).subscribe({
     next: (delivery) => {
-      log.push(show(delivery));
+      log.push(notationOf(delivery));
       emitted.push(delivery);
       onDelivery(delivery);
     },
@@ -139,7 +139,7 @@ describe('pump', () => {
       yield deliveryOf('a@1');
       throw new Error('connection lost');
     }
-    pump(source()).subscribe({ next: (delivery) => log.push(show(delivery)), error: (error) => log.push(`${error}`) });
+    pump(source()).subscribe({ next: (delivery) => log.push(notationOf(delivery)), error: (error) => log.push(`${error}`) });
     await settled();
     expect(log).toEqual(['a@1', 'Error: connection lost']);
   });
@@ -159,7 +159,7 @@ describe('pump', () => {
         })(),
     };
     const stream = pump(twice);
-    for (let i = 0; i < 2; i++) stream.subscribe((delivery) => log.push(show(delivery)));
+    for (let i = 0; i < 2; i++) stream.subscribe((delivery) => log.push(notationOf(delivery)));
     await settled();
     expect(log).toEqual(['a@1', 'a@1']);
   });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import { filter, firstValueFrom, VirtualTimeScheduler } from 'rxjs';
-import { clockOf } from '../../../lib/flow/index.ts';
+import { filter, firstValueFrom, lastValueFrom, VirtualTimeScheduler } from 'rxjs';
+import { clockOf, silentLogger } from '../../../lib/flow/index.ts';
 import { definePipeline, type Running, type RunOptions, type RunStatus, run } from '../../../lib/runtime/index.ts';
 import { manualClock } from '../../support/manual-clock.ts';
 import { errorOf, pass, pipelineIn, transaction, World, type WorldSinkOptions, type WorldSourceOptions } from '../../support/run-world.ts';
@@ -39,6 +39,18 @@ describe('run', () => {
       'sink.close',
       'store.close',
     ]);
+  });
+
+  it('tells of the stored checkpoint when it fails before the source is open, for nothing of that is lost', async () => {
+    const world = new World();
+    world.stored = { checkpointTs: 7n, sourceState: null };
+    const told: object[] = [];
+    const logger = { ...silentLogger, error: (details: object) => void told.push(details) };
+    const onOpen = () => Promise.reject(new Error('refused'));
+    const running = run(pipelineIn(world, { source: { onOpen } }), { logger });
+    await errorOf(running.done);
+    expect(told).toEqual([expect.objectContaining({ checkpointTs: 7n })]);
+    await expect(lastValueFrom(running.status$)).resolves.toMatchObject({ phase: 'failed', checkpointTs: 7n });
   });
 
   it('tells the source what the target remembers, the checkpoint and its state', async () => {

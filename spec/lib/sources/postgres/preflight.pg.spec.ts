@@ -74,6 +74,16 @@ describe('what is wrong with the server is found at start, with a remedy', () =>
     ).toMatch(/^MR_NO_REPLICATION_RIGHT: role plain may not replicate: .*ALTER ROLE plain REPLICATION/);
   });
 
+  it('a pattern of several that fits no table is warned about, an exclusion is not', async () => {
+    const { options } = await makeDatabase(server, 'slip', TABLE);
+    const run = await Run.open({ ...options, tables: ['public.t', 'public.oders', '!public.tmp_*'] });
+    await run.close();
+    const warnings = run.log.lines.filter(({ level }) => level === 'warn');
+    expect(warnings).toEqual([
+      expect.objectContaining({ details: { patterns: 'public.oders' }, message: expect.stringContaining('no table fits') }),
+    ]);
+  });
+
   it('nothing to capture', async () => {
     const { options } = await makeDatabase(server, 'empty', '');
     expect(await failure({ ...options, tables: ['public.orders'] })).toMatch(

@@ -4,12 +4,9 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { MillraceError } from '../errors.ts';
 import { type JsonValue, parseJson, stringifyJson } from '../formats/json.ts';
-import { replaceDurably, systemCode, writeDurably } from '../stores/durable-file.ts';
-
-export interface StateLock {
-  /** Idempotent. */
-  release(): Promise<void>;
-}
+import type { DiskLock } from './disk.ts';
+import { replaceDurably, writeDurably } from './durable-file.ts';
+import { systemCode } from './system-code.ts';
 
 /**
  * Takes the lock `name` in a folder for this process. Throws MR_STATE_LOCKED while another holder lives; a holder that was killed is recognised
@@ -18,7 +15,7 @@ export interface StateLock {
  * Lock files are numbered, and the highest number is the lock. It is taken by making the next number, which only one of several can; it is never
  * deleted but by the holder of a higher one, so a number is not made twice by somebody whose look at the folder is old.
  */
-export async function lockState(folder: string, name: string): Promise<StateLock> {
+export async function lockState(folder: string, name: string): Promise<DiskLock> {
   for (;;) {
     const newest = Math.max(0, ...(await numbersIn(folder, name)));
     const path = (number: number) => join(folder, `${name}.lock.${number}`);

@@ -1,0 +1,14 @@
+export * from './disk.ts';
+export * from './faults.ts';
+export type { Ground } from './ground.ts';
+export { PORT } from './incarnation.ts';
+export * from './link.ts';
+export * from './network.ts';
+export * from './node.ts';
+export * from './object-store.ts';
+export * from './postgres/index.ts';
+export * from './session/index.ts';
+export * from './simulate.ts';
+export * from './simulation.ts';
+export { timelineOf } from './timeline.ts';
+export * from './trace.ts';

@@ -1,0 +1,167 @@
+import type { Clock } from '../../../flow/index.ts';
+import { parseLsn } from '../../../formats/pgoutput/index.ts';
+import { Frame } from '../../../sources/postgres/wire-frames.ts';
+import type { SimDatabase, SimSnapshot, SimTable } from './database.ts';
+import { type ResultRow, sessionFrames } from './session-frames.ts';
+import type { SimSlot, SimSlots } from './slots.ts';
+import type { SimLink } from './socket.ts';
+import { WalSender } from './wal-sender.ts';
+
+/** The server that a session belongs to. */
+export interface SessionHost {
+  readonly database: SimDatabase;
+  readonly slots: SimSlots;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly walSenderTimeoutMs: number;
+  readonly sessions: Set<SimSession>;
+  readonly violations: string[];
+  answer(sql: string, snapshot: SimSnapshot | null): readonly ResultRow[];
+  tableOf(quoted: string): SimTable | null;
+}
+
+/** One session of the simulated server: answers the statements that the source makes, and streams. */
+export class SimSession {
+  readonly pid: number;
+  readonly #server: SessionHost;
+  readonly #link: SimLink;
+  #received: Buffer = Buffer.alloc(0);
+  #sender: WalSender | null = null;
+  #snapshot: SimSnapshot | null = null;
+  #locked: SimTable | null = null;
+  #isOver = false;
+
+  constructor(server: SessionHost, link: SimLink, pid: number) {
+    this.pid = pid;
+    this.#server = server;
+    this.#link = link;
+    link.accept({ data: (bytes) => this.#receive(bytes), drained: () => this.#sender?.send(), closed: () => this.close() });
+  }
+
+  /** Makes the client hear why, and ends. */
+  fail(sqlState: string, message: string): void {
+    if (this.#isOver) return;
+    this.#link.send(sessionFrames.error('FATAL', sqlState, message));
+    this.#link.end();
+    this.close();
+  }
+
+  /** The server itself is gone: the client hears what its link tells. */
+  kill(): void {
+    this.close();
+    this.#link.break();
+  }
+
+  /** Nobody is there any more. */
+  close(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#sender?.stop();
+    this.#unlock();
+    this.#server.sessions.delete(this);
+  }
+
+  /** The client's node has crashed. */
+  abandon(isNoticed: boolean): void {
+    this.#link.abandon(isNoticed);
+  }
+
+  isOf(clientClock: Clock): boolean {
+    return this.#link.clientClock === clientClock;
+  }
+
+  isStreamingFrom(slot: string): boolean {
+    return this.#sender?.slot === slot;
+  }
+
+  #receive(bytes: Buffer): void {
+    if (this.#isOver) return;
+    this.#received = this.#received.length === 0 ? bytes : Buffer.concat([this.#received, bytes]);
+    while (this.#received.length >= 5 && !this.#isOver) {
+      const length = this.#received.readUInt32BE(1) + 1;
+      if (this.#received.length < length) return;
+      const payload = this.#received.subarray(5, length);
+      const type = this.#received[0]!;
+      this.#received = this.#received.subarray(length);
+      if (type === Frame.query) this.#query(payload.toString('utf8', 0, payload.length - 1));
+      else if (type === Frame.copyData) this.#status(payload);
+      else if (type === Frame.terminate) this.#terminate();
+    }
+  }
+
+  #terminate(): void {
+    this.#link.end();
+    this.close();
+  }
+
+  #status(payload: Buffer): void {
+    if (payload[0] === STANDBY_STATUS) this.#sender?.confirmed(payload.readBigUInt64BE(9), payload[33] === 1);
+  }
+
+  #query(sql: string): void {
+    if (sql.startsWith('START_REPLICATION')) this.#start(sql);
+    else this.#link.send(sql.startsWith('COPY ') ? this.#copy(sql) : this.#answer(sql));
+  }
+
+  #answer(sql: string): Buffer {
+    const snapshot = /SET TRANSACTION SNAPSHOT '(\d+)'/.exec(sql);
+    if (snapshot !== null) this.#snapshot = this.#server.database.snapshots.get(BigInt(snapshot[1]!)) ?? null;
+    if (sql.startsWith('ROLLBACK')) this.#unlock();
+    const lock = /LOCK TABLE (\S+) IN ACCESS SHARE MODE/.exec(sql);
+    if (lock !== null) this.#lock(lock[1]!);
+    return sessionFrames.result(this.#server.answer(sql, this.#snapshot));
+  }
+
+  #start(sql: string): void {
+    const [, name, lsn] = /SLOT "([^"]+)" LOGICAL (\S+) /.exec(sql)!;
+    const { database, slots, clock, random, walSenderTimeoutMs: timeoutMs } = this.#server;
+    const slot = slots.get(name!);
+    if (slot === null || slot.activePid !== null || slot.invalidated !== null) {
+      this.#link.send(refusalOf(name!, slot));
+      return;
+    }
+    slot.activePid = this.pid;
+    this.#link.send(sessionFrames.copyBoth());
+    const sender = new WalSender({
+      ...{ database, slots, slot, clock, random, timeoutMs, from: parseLsn(lsn!)!, link: this.#link },
+      onEnd: (error) => (error === null ? this.#terminate() : this.fail(error.sqlState, error.reason)),
+      onViolation: (reason) => this.#server.violations.push(reason),
+    });
+    this.#sender = sender;
+    sender.send();
+  }
+
+  #copy(sql: string): Buffer {
+    const [, name, list] = /^COPY (\S+) \((.*)\) TO STDOUT$/.exec(sql)!;
+    const table = this.#server.tableOf(name!);
+    const rows = table === null ? undefined : this.#snapshot?.tables.get(table.oid)?.rows;
+    if (rows === undefined) return sessionFrames.error('ERROR', '42P01', `relation ${name} does not exist`);
+    const columns = list!.split(', ').map((column) => column.slice(1, -1));
+    const lines = rows.map((row) => `${columns.map((column) => copyText(row[column] ?? null)).join('\t')}\n`);
+    return sessionFrames.copyOut(lines, columns.length);
+  }
+
+  #lock(name: string): void {
+    this.#locked = this.#server.tableOf(name);
+    if (this.#locked !== null) this.#locked.locks++;
+  }
+
+  #unlock(): void {
+    if (this.#locked !== null) this.#locked.locks--;
+    this.#locked = null;
+  }
+}
+
+function refusalOf(name: string, slot: SimSlot | null): Buffer {
+  if (slot === null) return sessionFrames.error('ERROR', '42704', `replication slot "${name}" does not exist`);
+  if (slot.activePid === null) return sessionFrames.error('ERROR', '55000', `can no longer access replication slot "${name}"`);
+  return sessionFrames.error('ERROR', '55006', `replication slot "${name}" is active for PID ${slot.activePid}`);
+}
+
+const STANDBY_STATUS = 0x72;
+
+function copyText(value: string | null): string {
+  return value === null ? '\\N' : value.replace(/[\\\n\r\t]/g, (character) => ESCAPES[character]!);
+}
+
+const ESCAPES: Readonly<Record<string, string>> = { '\\': '\\\\', '\n': '\\n', '\r': '\\r', '\t': '\\t' };

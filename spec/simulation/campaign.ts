@@ -1,0 +1,136 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { isMillraceError, reasonOf } from '../../lib/errors.ts';
+import { type SimulationResult, simulate } from '../../lib/testing/index.ts';
+import { SCENARIOS, type Scenario } from './scenarios.ts';
+
+/** Some seeds of a scenario, one after another. */
+export interface Batch {
+  readonly scenario: string;
+  readonly from: number;
+  readonly count: number;
+}
+
+export interface BatchResult {
+  readonly from: number;
+  /** Seeds that passed; all of the batch unless one failed. */
+  readonly passed: number;
+  readonly steps: number;
+  /** Over all traces, in whatever order they ran. */
+  readonly hash: bigint;
+  readonly failure: SeedFailure | null;
+}
+
+export interface SeedFailure {
+  readonly seed: number;
+  /** With timeline and replay command. */
+  readonly message: string;
+}
+
+/** How a seed is replayed from a shell. */
+export function replayCommand(scenario: string, seed: number): string {
+  return `npm run simulate -- --scenario ${scenario} --seed ${seed}`;
+}
+
+export function runSeed(name: string, seed: number, scenarios = SCENARIOS): Promise<SimulationResult> {
+  const { world, maxSteps, maxMs }: Scenario = scenarios[name]!;
+  const limits = { ...(maxSteps === undefined ? {} : { maxSteps }), ...(maxMs === undefined ? {} : { maxMs }) };
+  return simulate({ seed, world, replay: replayCommand(name, seed), ...limits });
+}
+
+/** Runs the seeds of a batch until one fails. */
+export async function runBatch({ scenario, from, count }: Batch, scenarios = SCENARIOS): Promise<BatchResult> {
+  let steps = 0;
+  let hash = 0n;
+  for (let seed = from; seed < from + count; seed++) {
+    try {
+      const result = await runSeed(scenario, seed, scenarios);
+      steps += result.steps;
+      hash ^= BigInt(`0x${result.hash}`);
+    } catch (error) {
+      // What is no finding of the simulation is a fault of the scenario: its stack is of use.
+      const message = isMillraceError(error, 'MR_SIMULATION_FAILED') ? error.message : `seed ${seed}: ${stackOf(error)}`;
+      return { from, passed: seed - from, steps, hash, failure: { seed, message } };
+    }
+  }
+  return { from, passed: count, steps, hash, failure: null };
+}
+
+export interface Campaign {
+  readonly scenario: string;
+  readonly from: number;
+  readonly count: number;
+  /** Processes. With 1 it runs in this one. */
+  readonly jobs: number;
+  /** Other processes know `SCENARIOS` only. */
+  readonly scenarios?: typeof SCENARIOS;
+  readonly onProgress: (passed: number) => void;
+}
+
+export interface CampaignResult {
+  readonly passed: number;
+  readonly steps: number;
+  /** 16 hex digits over the traces of all seeds. */
+  readonly hash: string;
+  /** That of the lowest seed of those that were found. */
+  readonly failure: SeedFailure | null;
+}
+
+/** Runs all seeds, in `jobs` processes, and stops at the first that fails. */
+export async function runCampaign({ scenario, from, count, jobs, scenarios, onProgress }: Campaign): Promise<CampaignResult> {
+  let next = from;
+  let passed = 0;
+  let steps = 0;
+  let hash = 0n;
+  const failures: SeedFailure[] = [];
+  const size = Math.max(1, Math.min(BATCH_SEEDS, Math.ceil(count / jobs)));
+  const work = async (run: (batch: Batch) => Promise<BatchResult>) => {
+    while (next < from + count && failures.length === 0) {
+      const batch = { scenario, from: next, count: Math.min(size, from + count - next) };
+      next += batch.count;
+      const result = await run(batch);
+      passed += result.passed;
+      steps += result.steps;
+      hash ^= result.hash;
+      if (result.failure !== null) failures.push(result.failure);
+      onProgress(passed);
+    }
+  };
+  if (jobs === 1) await work((batch) => runBatch(batch, scenarios));
+  else {
+    const workers = Array.from({ length: jobs }, () => new Worker());
+    try {
+      await Promise.all(workers.map((worker) => work((batch) => worker.run(batch))));
+    } finally {
+      for (const worker of workers) worker.stop();
+    }
+  }
+  return { passed, steps, hash: hash.toString(16).padStart(16, '0'), failure: failures.sort((a, b) => a.seed - b.seed)[0] ?? null };
+}
+
+const BATCH_SEEDS = 20;
+
+/** A process of its own that runs batches. */
+class Worker {
+  readonly #child: ChildProcess = fork(fileURLToPath(new URL('./worker.ts', import.meta.url)), { serialization: 'advanced' });
+
+  run(batch: Batch): Promise<BatchResult> {
+    return new Promise((resolve, reject) => {
+      const gone = (code: number | null) => reject(new Error(`the process that ran seeds ${batch.from} and on ended with ${code}`));
+      this.#child.once('exit', gone);
+      this.#child.once('message', (result) => {
+        this.#child.off('exit', gone);
+        resolve(result as BatchResult);
+      });
+      this.#child.send(batch);
+    });
+  }
+
+  stop(): void {
+    this.#child.kill();
+  }
+}
+
+function stackOf(error: unknown): string {
+  return error instanceof Error && error.stack !== undefined ? error.stack : reasonOf(error);
+}

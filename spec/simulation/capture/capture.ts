@@ -1,0 +1,193 @@
+import { isMillraceError, reasonOf } from '../../../lib/errors.ts';
+import { definePipeline, fileCheckpoint, type PipelineDefinition, type Running, run, type Stage } from '../../../lib/index.ts';
+import { type SimNode, SimDisk, SimObjectStore, type Simulation } from '../../../lib/testing/index.ts';
+import { compose } from '../../../lib/flow/index.ts';
+import { filterTables, flushBy, watermarkBackpressure } from '../../../operators/index.ts';
+import { composeSink, type SINK_OPERATORS } from '../../../pipelines/cloud-storage-sink/cloud-storage.ts';
+import { Monitor } from './monitor.ts';
+import type { Origin } from './origin.ts';
+import { type CaptureParts, HONEST } from './parts.ts';
+import { type Plan, planOf } from './plan.ts';
+import { PostgresOrigin } from './postgres-origin.ts';
+import { readBack, readRows } from './read-back.ts';
+import { RULES } from './rules.ts';
+import { SessionOrigin } from './session-origin.ts';
+import { SimCheckpoints } from './sim-checkpoints.ts';
+import { WatchedStore } from './watched-store.ts';
+
+/**
+ * A capture from end to end on one node under every fault: source → operators → cloud storage sink → checkpoint, run again whenever it ends. Then calm: everything
+ * committed must come, and readers must see it once, in order.
+ */
+export async function capture(sim: Simulation, parts: CaptureParts = HONEST): Promise<void> {
+  const world = new CaptureWorld(sim, planOf(sim), parts);
+  world.start();
+  await world.live();
+}
+
+const PIPELINE = 'capture';
+
+class CaptureWorld {
+  readonly #sim: Simulation;
+  readonly #plan: Plan;
+  readonly #parts: CaptureParts;
+  readonly #origin: Origin;
+  readonly #node: SimNode;
+  readonly #disk: SimDisk;
+  readonly #checkpoints: SimCheckpoints;
+  readonly #target: WatchedStore;
+  readonly #store: SimObjectStore;
+  readonly #monitor: Monitor;
+  #running: Running | null = null;
+  #isOver = false;
+
+  constructor(sim: Simulation, plan: Plan, parts: CaptureParts) {
+    this.#sim = sim;
+    this.#plan = plan;
+    this.#parts = parts;
+    this.#origin = plan.origin === 'postgres' ? new PostgresOrigin(sim, plan, parts) : new SessionOrigin(sim, plan, parts);
+    this.#monitor = new Monitor(sim, this.#origin);
+    this.#node = sim.node('node', { faults: plan.nodeFaults, restartAfterMs: [0, 500] });
+    this.#disk = new SimDisk(sim, { node: this.#node, faults: plan.diskFaults });
+    this.#checkpoints = new SimCheckpoints(sim, plan.diskFaults.fails ?? 0);
+    this.#target = new WatchedStore(this.#monitor);
+    this.#store = new SimObjectStore(sim, { latencyMs: plan.storeLatencyMs, faults: plan.storeFaults, objects: this.#target });
+  }
+
+  start(): void {
+    this.#sim.onCalm(() => this.#origin.calm());
+    const down = () => {
+      this.#origin.abandon(this.#node.clock);
+      if (this.#sim.chance(this.#plan.reads)) void this.#readBack();
+    };
+    this.#node.attach({ crash: down, kill: down });
+    this.#node.run(() => this.#supervise());
+    this.#trouble();
+  }
+
+  async live(): Promise<void> {
+    const sim = this.#sim;
+    const origin = this.#origin;
+    const monitor = this.#monitor;
+    await origin.live();
+    sim.calm();
+    await sim.eventually(RULES.liveness, () => this.#hasAll(), 180_000);
+    let endTs = 0n;
+    for (let i = 0; i < 3; i++) endTs = origin.filtered();
+    const isPassed = (ts: bigint | null) => ts !== null && ts >= endTs;
+    await sim.eventually(RULES.filtered, () => isPassed(monitor.confirmedTs) && isPassed(origin.serverTs() ?? endTs), 60_000);
+    this.#isOver = true;
+    await this.#running?.stop();
+    if (monitor.publishedTs !== monitor.storedTs) {
+      monitor.broken('liveness', `the target's last checkpoint is ${monitor.publishedTs}, and ${monitor.storedTs} is stored`);
+    }
+    await this.#readBack();
+    await readRows(this.#readers());
+  }
+
+  /** Runs the pipeline whenever it does not run. */
+  async #supervise(): Promise<void> {
+    const sim = this.#sim;
+    const { clock } = this.#node;
+    const definition = this.#definition();
+    while (!this.#isOver) {
+      const running = run(definition, { clock, maxBytesInFlight: this.#plan.maxBytesInFlight });
+      this.#running = running;
+      let cancel = () => {};
+      if (sim.fault(this.#plan.stops)) {
+        const drain = sim.chance(0.5);
+        cancel = clock.after(sim.between(50, 3000), () => {
+          sim.note('supervisor', `stops the run, ${drain ? 'drained' : 'at once'}`);
+          running.stop({ drain }).catch(() => {});
+        });
+      }
+      try {
+        await running.done;
+      } catch (error) {
+        this.#failed(error);
+      }
+      cancel();
+      await clock.sleep(sim.between(10, 100));
+    }
+  }
+
+  #failed(error: unknown): void {
+    const code = isMillraceError(error) ? error.code : 'none';
+    this.#sim.note('supervisor', `the run failed: ${reasonOf(error)}`);
+    if (!TRANSIENT.has(code)) this.#monitor.broken('errors', reasonOf(error));
+  }
+
+  #definition(): PipelineDefinition {
+    const parts = this.#parts;
+    const monitor = this.#monitor;
+    const { dropped, checkpointOnDisk, sink } = this.#plan;
+    const stages: Stage[] = [...this.#origin.stages(), ...(dropped === null ? [] : [filterTables(['*.*', `!${dropped}`])])];
+    const port = this.#node.port.bind(this.#node);
+    const stored = checkpointOnDisk ? fileCheckpoint('/state', { disk: parts.disk(port(this.#disk)) }) : port(this.#checkpoints);
+    return definePipeline({
+      name: PIPELINE,
+      source: parts.source(monitor.source(this.#origin.source)),
+      stages: parts.stages(stages),
+      sink: parts.sink(monitor.sink(composeSink({ ...sink, store: parts.store(port(this.#store)) }, this.#operators()))),
+      checkpoint: parts.checkpoint(monitor.checkpoint(stored)),
+    });
+  }
+
+  /** The sink's operators with memory for some rows only, and the acks looked at. */
+  #operators(): typeof SINK_OPERATORS {
+    const { operators } = this.#parts;
+    const { high, low } = this.#plan.memory;
+    return {
+      ...operators,
+      trackProgress: () => compose('trackProgress', operators.trackProgress(), this.#monitor.ackWatch()),
+      watermarkBackpressure: () => operators.watermarkBackpressure({ high, low }),
+      flushBy: (options) => operators.flushBy({ ...options, quota: high }),
+      writeFiles: (target, _low, track) => operators.writeFiles(target, low, track),
+    };
+  }
+
+  /** Now and then something befalls the server. */
+  #trouble(): void {
+    const sim = this.#sim;
+    const { serverTroubleEveryMs: everyMs } = this.#plan;
+    if (everyMs === 0) return;
+    sim.clock.after(sim.between(1, 2 * everyMs), () => {
+      if (sim.isCalm || this.#isOver) return;
+      const [what, happens] = sim.pick(this.#origin.troubles);
+      sim.noteFault('server', what);
+      happens();
+      this.#trouble();
+    });
+  }
+
+  #hasAll(): boolean {
+    this.#monitor.update();
+    return this.#origin.tables.every((table) => table.from !== null && table.firstMissing === table.changes.length);
+  }
+
+  #readers() {
+    return { store: this.#target, origin: this.#origin, broken: this.#monitor.broken.bind(this.#monitor) };
+  }
+
+  #readBack(): Promise<void> {
+    this.#monitor.update();
+    return readBack(this.#readers());
+  }
+}
+
+/** What faults explain; the run is begun again. */
+const TRANSIENT: ReadonlySet<string> = new Set([
+  'MR_SINK_WRITE_FAILED',
+  'MR_SINK_FAILED',
+  'MR_SOURCE_FAILED',
+  'MR_CHECKPOINT_FAILED',
+  'MR_CHECKPOINT_UNWRITABLE',
+  'MR_STORE_FAILED',
+  'MR_STORE_UNAVAILABLE',
+  'MR_CONNECTION_LOST',
+  'MR_SOURCE_UNREACHABLE',
+  'MR_SERVER_ERROR',
+  'MR_SLOT_ACTIVE',
+  'MR_FOREIGN_FILE',
+  'MR_DRAIN_TIMEOUT',
+]);

@@ -1,0 +1,150 @@
+import type { Clock, Source } from '../../../lib/index.ts';
+import type { Simulation } from '../../../lib/testing/index.ts';
+import {
+  expectedOf,
+  type SimChange,
+  SimDatabase,
+  SimServer,
+  type SimTable,
+  simPostgres,
+  type SimPostgresSource,
+  Workload,
+} from '../../../lib/testing/simulator/postgres/index.ts';
+import { ExpectedTable } from './expected.ts';
+import type { Origin, OriginChange, OriginRow } from './origin.ts';
+import type { CaptureParts } from './parts.ts';
+import type { Plan } from './plan.ts';
+
+const SLOT = 'millrace';
+
+/** A simulated PostgreSQL, with the real stream over it. */
+export class PostgresOrigin implements Origin {
+  readonly source: Source;
+  readonly tables: readonly ExpectedTable[];
+  readonly mayRepeat = false;
+  readonly troubles;
+  readonly #sim: Simulation;
+  readonly #plan: Plan;
+  readonly #database: SimDatabase;
+  readonly #server: SimServer;
+  readonly #postgres: SimPostgresSource;
+  readonly #workload: Workload;
+  readonly #captured: readonly { readonly table: SimTable; readonly expected: ExpectedTable; next: number }[];
+
+  constructor(sim: Simulation, plan: Plan, parts: CaptureParts) {
+    this.#sim = sim;
+    this.#plan = plan;
+    const random = () => sim.random();
+    const database = new SimDatabase({ random, now: () => sim.clock.now() });
+    this.#database = database;
+    this.#workload = new Workload(database, { random, unchangedToast: plan.unchangedToast });
+    const server = new SimServer({ database, clock: sim.clock, faults: plan.serverFaults });
+    this.#server = server;
+    const { maxDeliveryBytes, snapshot } = plan;
+    this.#postgres = simPostgres({ server, slot: SLOT, snapshot, maxDeliveryBytes, parts: parts.postgres });
+    this.source = this.#postgres;
+    this.#captured = [...database.tables.values()]
+      .filter(({ isPublished, schema, name }) => isPublished && `${schema}.${name}` !== plan.dropped)
+      .map((table) => ({ table, expected: new ExpectedTable(table.schema, table.name, table.key), next: 0 }));
+    this.tables = this.#captured.map(({ expected }) => expected);
+    this.troubles = [
+      ['restarts', () => server.restart(sim.between(0, 1000))],
+      ['disconnects everybody', () => server.disconnect()],
+      ['gives the slot to somebody else', () => server.holdSlot(SLOT, sim.between(10, 3000))],
+    ] as const;
+    for (let made = 0; made < plan.changesBefore; ) made += this.#workload.next()?.changes.length ?? 1;
+  }
+
+  stages() {
+    return [];
+  }
+
+  live(): Promise<void> {
+    const { changes, gapMs } = this.#plan;
+    return this.#workload.run(this.#sim.clock, { changes, gapMs });
+  }
+
+  filtered(): bigint {
+    const database = this.#database;
+    const { dropped } = this.#plan;
+    const id = String(this.#sim.between(1000, 1_000_000));
+    database.transact((writer) => writer.insert(database.table('public.private'), { id }));
+    if (dropped !== null) database.transact((writer) => writer.insert(database.table(dropped), { shop: id, sku: 'x', title: 'y' }));
+    database.transact(() => {});
+    database.writeIdle();
+    return database.walEnd - 1n;
+  }
+
+  calm(): void {
+    this.#server.calm();
+  }
+
+  abandon(clock: Clock): void {
+    this.#server.abandon(clock);
+  }
+
+  update(onAgain: (table: ExpectedTable, from: bigint) => void): void {
+    const { history } = this.#database;
+    for (const captured of this.#captured) {
+      const { table, expected } = captured;
+      const from = this.#hasSnapshot ? this.#postgres.snapshots.get(table.oid) : this.#server.slots.get(SLOT)?.consistentPoint;
+      if (from !== undefined && from !== expected.from) {
+        if (expected.from !== null) onAgain(expected, from);
+        expected.begin(from, this.#hasSnapshot ? this.#database.snapshots.get(from)!.tables.get(table.oid)!.rows.length : 0);
+        captured.next = 0;
+      }
+      if (expected.from === null) continue;
+      for (; captured.next < history.length; captured.next++) {
+        const { commitTs, changes } = history[captured.next]!;
+        if (commitTs >= expected.from) for (const change of changes) this.#add(captured, commitTs, change);
+      }
+    }
+  }
+
+  serverTs(): bigint | null {
+    const slot = this.#server.slots.get(SLOT);
+    return slot === null ? null : slot.confirmedFlush - 1n;
+  }
+
+  beginningTs(): bigint {
+    return (this.#server.slots.get(SLOT)?.consistentPoint ?? 0n) - 1n;
+  }
+
+  get silences(): number {
+    return 0;
+  }
+
+  changesOf(table: ExpectedTable): readonly OriginChange[] {
+    return table.from === null ? [] : this.#oracle(table).changes;
+  }
+
+  /** Without a snapshot, rows from before the slot are not there. */
+  rowsOf(table: ExpectedTable): readonly OriginRow[] | null {
+    return table.from === null || !this.#hasSnapshot ? null : this.#oracle(table).rows;
+  }
+
+  get #hasSnapshot(): boolean {
+    return this.#plan.snapshot === 'initial';
+  }
+
+  #oracle(expected: ExpectedTable) {
+    const { table } = this.#captured.find((captured) => captured.expected === expected)!;
+    return expectedOf(this.#database, table.oid, expected.from!, this.#hasSnapshot);
+  }
+
+  #add({ table, expected }: { table: SimTable; expected: ExpectedTable }, commitTs: bigint, change: SimChange): void {
+    if (change.kind === 'row') {
+      if (change.shape.oid === table.oid) expected.add(commitTs, change.ordinal, this.#rowsOf(table, change));
+    } else {
+      const index = change.shapes.findIndex(({ oid }) => oid === table.oid);
+      if (index >= 0) expected.add(commitTs, change.ordinal + index, 0);
+    }
+  }
+
+  /** As `splitKeyUpdates` has it: not when a value of the new row is known to nobody. */
+  #rowsOf(table: SimTable, { op, old, data, shape }: Extract<SimChange, { kind: 'row' }>): number {
+    if (this.#plan.sink.outputRawChangeEvent === true || op !== 'U' || old === null || data === null) return 1;
+    if (table.key.every((name) => old[name] === data[name])) return 1;
+    return table.isFull || shape.columns.length === Object.keys(data).length ? 2 : 1;
+  }
+}

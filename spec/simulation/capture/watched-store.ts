@@ -1,0 +1,157 @@
+import { crc32 } from 'node:zlib';
+import type { ObjectBody, ObjectInfo, ObjectStore } from '../../../lib/stores/index.ts';
+import { MemoryStore } from '../../../lib/stores/index.ts';
+import type { Rule } from './rules.ts';
+
+/** Who hears what becomes visible at the target. */
+export interface StoreWatcher {
+  /** A published file holds these rows of the table: `last` − `first` + 1 changes of one transaction. */
+  shown(table: string, runs: readonly ShownRun[]): void;
+  /** The schema file of a version is there. */
+  began(table: string, version: ShownVersion): void;
+  /** A version is being removed. */
+  removed(table: string, version: bigint): void;
+  /** The target's checkpoint was written. */
+  publishing(checkpointTs: bigint): void;
+  broken(rule: Rule, reason: string): void;
+}
+
+export interface ShownRun {
+  readonly commitTs: bigint;
+  readonly first: number;
+  readonly last: number;
+}
+
+export interface ShownVersion {
+  readonly version: bigint;
+  /** Where it begins; null where no position was written: the version is one that rows began. */
+  readonly begins: { readonly commitTs: bigint; readonly ordinal: number; readonly startsEmpty: boolean } | null;
+}
+
+/**
+ * The objects of a target, looked at as they come to be, whoever wrote them and however late: what an index file publishes must be whole, and stays as it is.
+ */
+export class WatchedStore implements ObjectStore {
+  readonly uri = 'watched://';
+  readonly capabilities;
+  readonly #objects = new MemoryStore('target');
+  readonly #watcher: StoreWatcher;
+  readonly #contents = new Map<string, Buffer>();
+  /** By index file: the number of the newest published file. */
+  readonly #published = new Map<string, number>();
+
+  constructor(watcher: StoreWatcher) {
+    this.#watcher = watcher;
+    this.capabilities = this.#objects.capabilities;
+  }
+
+  put(key: string, body: ObjectBody): Promise<void> {
+    const before = this.#contents.get(key);
+    const content = Buffer.concat(body);
+    this.#contents.set(key, content);
+    this.#changed(key, before, content);
+    return this.#objects.put(key, [content]);
+  }
+
+  putIfAbsent(key: string, body: ObjectBody): Promise<boolean> {
+    if (!this.#contents.has(key)) {
+      const content = Buffer.concat(body);
+      this.#contents.set(key, content);
+      this.#changed(key, undefined, content);
+    }
+    return this.#objects.putIfAbsent(key, body);
+  }
+
+  get(key: string): Promise<Buffer | null> {
+    return this.#objects.get(key);
+  }
+
+  read(key: string): Promise<AsyncIterable<Uint8Array> | null> {
+    return this.#objects.read(key);
+  }
+
+  exists(key: string): Promise<boolean> {
+    return this.#objects.exists(key);
+  }
+
+  list(prefix: string): AsyncIterable<ObjectInfo> {
+    return this.#objects.list(prefix);
+  }
+
+  delete(key: string): Promise<void> {
+    this.#contents.delete(key);
+    const schema = SCHEMA_FILE.exec(key);
+    if (schema !== null) this.#watcher.removed(tableOf(key), BigInt(schema[1]!));
+    if (key.endsWith('.index')) this.#published.delete(key);
+    return this.#objects.delete(key);
+  }
+
+  close(): Promise<void> {
+    return this.#objects.close();
+  }
+
+  #changed(key: string, before: Buffer | undefined, content: Buffer): void {
+    if (key === 'metadata') return this.#watcher.publishing(BigInt(/(\d+)/.exec(content.toString())![1]!));
+    if (key.endsWith('.index')) return this.#indexed(key, content.toString());
+    const schema = SCHEMA_FILE.exec(key);
+    if (schema !== null) return this.#began(key, BigInt(schema[1]!));
+    if (before === undefined || before.equals(content)) return;
+    const file = DATA_OR_SIDECAR.exec(key);
+    const published = file === null ? 0 : (this.#published.get(`${file[1]}/meta/CDC.index`) ?? 0);
+    if (file !== null && Number(file[2]) <= published) this.#watcher.broken('published', `${key} is published and was written over`);
+  }
+
+  #began(key: string, version: bigint): void {
+    const position = this.#contents.get(key.replace(/\.json$/, '.position'));
+    const begins = position === undefined ? null : parsedPosition(position.toString());
+    this.#watcher.began(tableOf(key), { version, begins });
+  }
+
+  #indexed(key: string, content: string): void {
+    const [, stem, digits, extension] = /^(CDC)(\d+)(\.\w+)\n$/.exec(content) ?? [];
+    if (stem === undefined || digits === undefined) return this.#watcher.broken('published', `${key} names no file: ${content}`);
+    const number = Number(digits);
+    const published = this.#published.get(key) ?? 0;
+    if (number < published) return this.#watcher.broken('published', `${key} goes back from file ${published} to ${number}`);
+    const directory = key.slice(0, -'/meta/CDC.index'.length);
+    this.#published.set(key, number);
+    for (let next = published + 1; next <= number; next++) {
+      const name = `CDC${String(next).padStart(digits.length, '0')}`;
+      this.#publish(`${directory}/${name}${extension}`, `${directory}/meta/${name}.positions`);
+    }
+  }
+
+  #publish(path: string, sidecarPath: string): void {
+    const [file, sidecar] = [this.#contents.get(path), this.#contents.get(sidecarPath)];
+    if (file === undefined) return this.#watcher.broken('published', `the index names ${path}, which is not there`);
+    if (sidecar === undefined) return this.#watcher.broken('published', `${path} is published without a sidecar`);
+    const { bytes, crc32: checksum, runs } = JSON.parse(sidecar.toString()) as Sidecar;
+    if (file.length !== bytes || crc32(file) !== checksum) {
+      return this.#watcher.broken('published', `${path} is published and is not what its sidecar says`);
+    }
+    this.#watcher.shown(
+      tableOf(path),
+      runs.map(([commitTs, first, last]) => ({ commitTs: BigInt(commitTs), first, last })),
+    );
+  }
+}
+
+const SCHEMA_FILE = /\/meta\/schema_(\d+)_\d{10}\.json$/;
+const DATA_OR_SIDECAR = /^(.*?)(?:\/meta)?\/CDC(\d+)\.\w+$/;
+
+interface Sidecar {
+  readonly bytes: number;
+  readonly crc32: number;
+  readonly runs: readonly (readonly [commitTs: string, first: number, last: number])[];
+}
+
+/** `schema.table`; the names of the scenario need no escapes. */
+function tableOf(key: string): string {
+  const [schema, table] = key.split('/', 2);
+  return `${schema}.${table}`;
+}
+
+function parsedPosition(content: string): ShownVersion['begins'] {
+  const { commitTs, ordinal, startsEmpty } = JSON.parse(content) as { commitTs: string; ordinal: number; startsEmpty: boolean };
+  return { commitTs: BigInt(commitTs), ordinal, startsEmpty };
+}
