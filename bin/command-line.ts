@@ -22,7 +22,7 @@ export async function runCommandLine(args: readonly string[], streams: Streams =
     .description('Captures the changes of a PostgreSQL database into files, and checks, reads and describes them.')
     .version(versionOfPackage(), '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print the help')
-    .helpCommand(false)
+    .helpCommand('help [command]', 'print the help of a command')
     .addHelpText('after', '\nExit codes: 0 everything asked for was done, 1 it failed or differs, 2 wrong usage.');
   for (const make of [captureCommand, verifyCommand, readCommand, describeCommand, teardownCommand]) {
     program.addCommand(
@@ -32,6 +32,8 @@ export async function runCommandLine(args: readonly string[], streams: Streams =
     );
   }
   for (const command of [program, ...program.commands]) {
+    const name = command === program ? 'millrace' : `millrace ${command.name()}`;
+    command.showHelpAfterError(`(${name} --help lists what there is)`);
     command.exitOverride().configureOutput({
       writeOut: (text) => output.stdout.write(text),
       writeErr: (text) => output.stderr.write(scrubText(text)),

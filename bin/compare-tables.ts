@@ -44,9 +44,12 @@ export async function compareTable(
   comparison.end();
   const rebuiltRows = rebuilt?.rowCount ?? 0;
   const counted = sourceRows === rebuiltRows ? '' : `the source has ${sourceRows} rows, the files ${rebuiltRows}`;
-  const firstDifference = rebuilt === null ? 'the target has no such table' : (comparison.firstDifference ?? counted);
+  const firstDifference = rebuilt === null ? NOTHING_THERE : (comparison.firstDifference ?? counted);
   return { isIdentical: firstDifference === '', sourceRows, rebuiltRows, firstDifference };
 }
+
+/** The sink writes a captured table's schema file with its first row, and with its snapshot also without any. */
+const NOTHING_THERE = 'the target has nothing of it: no snapshot was taken of it, and no change of it was captured yet';
 
 interface Comparison {
   readonly firstDifference: string | null;

@@ -10,9 +10,13 @@ import type { Output } from './output.ts';
 /** `millrace describe`: what the pipelines that a module exports consist of. */
 export function describeCommand(output: Output, exit: (code: ExitCode) => void): Command {
   return new Command('describe')
-    .description('Prints the pipeline definitions that a module exports: one as JSON, several as a JSON array. Nothing connects.')
+    .description('Prints the pipeline definitions that a module exports: one as JSON, several as a JSON array.')
     .argument('<file>', 'a JavaScript module, or a TypeScript one where Node or an installed tsx can load it')
     .option('--mermaid', 'print Mermaid flow charts')
+    .addHelpText(
+      'after',
+      '\nThe module is imported, so what it does when it is imported happens: keep `run` out of it, or behind a look at process.argv.',
+    )
     .action(async (file: string, { mermaid }: { mermaid?: true }) => exit(await describeFile(file, mermaid === true, output)));
 }
 

@@ -1,11 +1,12 @@
 import { Command } from 'commander';
+import type { Table } from '../lib/events/index.ts';
 import { METADATA_PATH, parseMetadata } from '../lib/formats/storage-layout/index.ts';
 import { formatDuration, isMillraceError, MillraceError, parseDurationMs, systemClock } from '../lib/index.ts';
 import { openSnapshot, type SourceSnapshot } from '../lib/sources/postgres/index.ts';
 import { checkName } from '../lib/sources/postgres/options.ts';
 import type { ObjectStore } from '../lib/stores/index.ts';
 import { rebuildTable, StoredTarget } from '../pipelines/index.ts';
-import { compareTable } from './compare-tables.ts';
+import { compareTable, type Verdict } from './compare-tables.ts';
 import type { ExitCode } from './exit-code.ts';
 import { databaseOption, patternsOption } from './options.ts';
 import type { Output } from './output.ts';
@@ -72,36 +73,78 @@ interface Patience {
 /**
  * Compares every table with the database as it is in `snapshot`. `not-yet`: the capture took its own snapshot of some table later than that, so that the
  * files do not have the table at this place in the stream, and there is time left to look at a later one.
+ *
+ * Files that lag can be identical nevertheless, when nothing was changed in between; so where nobody captures they are compared soon. Only when
+ * something differs then is it waited for that a capture comes (again): one that is started anew or backs off is no reason to call rows different.
  */
 async function compareAll(store: ObjectStore, snapshot: SourceSnapshot, patience: Patience, output: Output): Promise<ExitCode | 'not-yet'> {
   const upTo = snapshot.consistentPoint - 1n;
-  const lag = await waitForCheckpoint(store, upTo, patience, output);
-  const target = await StoredTarget.open(store, upTo);
-  const begunLater = snapshot.tables.filter(({ schema, name }) => target.beginsLater({ schema, table: name }));
-  if (begunLater.length > 0 && lag === 0n && !isOver(patience)) {
-    output.say('the snapshot of some tables was taken later: waiting for it', {
-      tables: begunLater.map(({ schema, name }) => `${schema}.${name}`).join(', '),
-    });
-    return 'not-yet';
+  for (let isLast = false; ; isLast = true) {
+    const lag = await waitForCheckpoint(store, upTo, isLast ? IDLE_MS_MAX : IDLE_MS_BEFORE_LOOKING, patience, output);
+    const mayWait = !isLast && lag !== 0n && !isOver(patience);
+    // Without a checkpoint there is nothing to compare yet.
+    if (lag === null && mayWait) continue;
+    if (lag === null) {
+      throw new MillraceError('MR_TARGET_LAGS', {
+        uri: store.uri,
+        checkpoint: 'not there yet',
+        needed: upTo,
+        wait: formatDuration(systemClock.now() - patience.startMs),
+      });
+    }
+    const target = await StoredTarget.open(store, upTo);
+    const begunLater = snapshot.tables.filter(({ schema, name }) => target.beginsLater({ schema, table: name }));
+    if (begunLater.length > 0 && lag === 0n && !isOver(patience)) {
+      output.say('the snapshot of some tables was taken later: waiting for it', {
+        tables: begunLater.map(({ schema, name }) => `${schema}.${name}`).join(', '),
+      });
+      return 'not-yet';
+    }
+    const lines: string[] = [];
+    let different = 0;
+    for (const table of snapshot.tables.toSorted(byName)) {
+      const verdict = await verdictOf(table, target, snapshot, begunLater.includes(table), lag);
+      if (!verdict.isIdentical) different++;
+      if (different > 0 && mayWait) break;
+      const word = verdict.isIdentical ? 'identical' : 'different';
+      const { sourceRows, rebuiltRows, firstDifference } = verdict;
+      lines.push([oneLine(`${table.schema}.${table.name}`), word, sourceRows, rebuiltRows, firstDifference].join('\t'));
+    }
+    if (different > 0 && mayWait) {
+      output.say('the files differ, lag, and nobody captures: waiting for a capture', { lag: String(lag) });
+      continue;
+    }
+    sayLag(lag, upTo, output);
+    for (const line of lines) await output.line(line);
+    if (different > 0 && lag > 0n)
+      output.say('the files are behind the database: what is not captured yet counts as different', { lag: String(lag) });
+    return different === 0 ? 0 : 1;
   }
+}
+
+async function verdictOf(
+  table: Table,
+  target: StoredTarget,
+  snapshot: SourceSnapshot,
+  isBegunLater: boolean,
+  lag: bigint,
+): Promise<Verdict> {
   const decoder = target.decoderOf(target.format?.protocol === 'csv' ? '.csv' : '.json');
-  let different = 0;
-  for (const table of snapshot.tables.toSorted(byName)) {
-    const { schema, name } = table;
-    const rebuilt = await rebuildTable(target, { schema, table: name }).catch((error: unknown) => {
-      if (isMillraceError(error, 'MR_UNKNOWN_TABLE')) return null;
-      throw error;
-    });
-    const verdict = await compareTable(table, rebuilt, snapshot.rows(table), decoder.fromSourceText);
-    if (!verdict.isIdentical) different++;
-    const { sourceRows, rebuiltRows } = verdict;
-    const word = verdict.isIdentical ? 'identical' : 'different';
-    const firstDifference = begunLater.includes(table) ? "the table's snapshot is not complete at the target yet" : verdict.firstDifference;
-    await output.line([oneLine(`${schema}.${name}`), word, sourceRows, rebuiltRows, firstDifference].join('\t'));
-  }
-  if (different > 0 && lag > 0n)
-    output.say('the files are behind the database: what is not captured yet counts as different', { lag: String(lag) });
-  return different === 0 ? 0 : 1;
+  const rebuilt = await rebuildTable(target, { schema: table.schema, table: table.name }).catch((error: unknown) => {
+    if (isMillraceError(error, 'MR_UNKNOWN_TABLE')) return null;
+    throw error;
+  });
+  const verdict = await compareTable(table, rebuilt, snapshot.rows(table), decoder.fromSourceText);
+  if (verdict.isIdentical) return verdict;
+  const difference = isBegunLater ? "the table's snapshot is not complete at the target yet" : verdict.firstDifference;
+  return { ...verdict, firstDifference: lag === 0n ? difference : `${difference} (the files are ${lag} bytes of WAL behind)` };
+}
+
+function sayLag(lag: bigint, upTo: bigint, output: Output): void {
+  output.say(lag === 0n ? 'the files are at the snapshot of the database' : `the files are ${lag} bytes of WAL behind the database`, {
+    checkpointTs: String(upTo - lag),
+    snapshotTs: String(upTo),
+  });
 }
 
 function isOver({ startMs, waitMs }: Patience): boolean {
@@ -109,33 +152,34 @@ function isOver({ startMs, waitMs }: Patience): boolean {
 }
 
 const POLL_MS = 250;
-/** Polls after which a slot that nobody reads means that nobody captures. */
-const IDLE_POLLS_MAX = 4;
+/** A slot that nobody reads for so long means that nobody captures at the moment: time to look whether the files are identical as they are. */
+const IDLE_MS_BEFORE_LOOKING = 1_000;
+/** And for so long, that nobody will: a capture that lost its connection tries again after 10 s at the latest, and one that is restarted is there sooner. */
+const IDLE_MS_MAX = 12_000;
 
 /**
- * Waits until the target's checkpoint is at `needed`, as long as there is time, and not at all when nobody captures. Resolves to how far it is behind;
- * files that lag can be identical nevertheless, when nothing was changed in between.
+ * Waits until the target's checkpoint is at `needed`, as long as there is time and somebody captures, or did less than `idleMs` ago. Resolves to how far
+ * it is behind; null when there is no checkpoint.
  */
-async function waitForCheckpoint(store: ObjectStore, needed: bigint, patience: Patience, output: Output): Promise<bigint> {
-  let idlePolls = 0;
+async function waitForCheckpoint(
+  store: ObjectStore,
+  needed: bigint,
+  idleMs: number,
+  patience: Patience,
+  output: Output,
+): Promise<bigint | null> {
+  const beginMs = systemClock.now();
+  let activeMs = beginMs;
+  let seenTs: bigint | null = null;
   for (let poll = 0; ; poll++) {
-    idlePolls = (await patience.isCapturing()) ? 0 : idlePolls + 1;
+    const isCapturing = await patience.isCapturing();
     const checkpointTs = await checkpointOf(store);
+    const nowMs = systemClock.now();
+    // A slot can be let go for a moment: a checkpoint that moves tells of a capture, too.
+    if (isCapturing || (poll > 0 && checkpointTs !== seenTs)) activeMs = nowMs;
+    seenTs = checkpointTs;
     const lag = checkpointTs === null ? null : needed > checkpointTs ? needed - checkpointTs : 0n;
-    if (lag === 0n || idlePolls >= IDLE_POLLS_MAX || isOver(patience)) {
-      if (lag === null)
-        throw new MillraceError('MR_TARGET_LAGS', {
-          uri: store.uri,
-          checkpoint: 'not there yet',
-          needed,
-          wait: formatDuration(patience.waitMs),
-        });
-      output.say(lag === 0n ? 'the files are at the snapshot of the database' : `the files are ${lag} bytes of WAL behind the database`, {
-        checkpointTs: String(checkpointTs),
-        snapshotTs: String(needed),
-      });
-      return lag;
-    }
+    if (lag === 0n || nowMs - activeMs >= idleMs || isOver(patience)) return lag;
     if (poll % 8 === 0)
       output.say(`waiting for the files: ${lag === null ? 'no checkpoint yet' : `${lag} bytes of WAL behind`}`, {
         snapshotTs: String(needed),

@@ -42,11 +42,11 @@ export const ERRORS = {
     remedy: 'A stage emits exactly one delivery, perhaps empty, for each that it receives, in order: perEvent and lift make such stages.',
   },
   MR_MARBLES_MALFORMED: {
-    message: '{reason}',
+    message: 'a marble diagram cannot be read: {reason}',
     remedy: '{advice}:{diagram}',
   },
   MR_MARBLES_DIFFER: {
-    message: '{reason}',
+    message: 'not as expected: {reason}',
     remedy: '{advice}:{diagrams}',
   },
   MR_MARBLES_ASYNC: {

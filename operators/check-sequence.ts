@@ -7,11 +7,27 @@ import { link, operator, type Sessions, type Stage } from '../lib/flow/index.ts'
  *
  * In plain words: the transport may lose or repeat messages; this notices, and has the service send again.
  *
+ * ![checkSequence](../docs/operators/check-sequence.svg)
+ *
  * A handshake (seq 1) opens an epoch of its dispatcher; each change, schema change and syncpoint is the last + 1; resolved carries the last. A gap, a
  * duplicate, a missing handshake, or a `drop` of memory control asks for one reset of the dispatcher in that epoch (spec event-collector §4.1). What
  * the dispatcher has in that delivery is then dropped, valid events included, because the reset sends it again; so is whatever follows until the
  * handshake of a newer epoch. A second handshake, one that is not seq 1, and events of an older epoch are dropped silently. Marks of all dispatchers,
  * `ready`, `notReusable` and drain markers are in no sequence and pass.
+ *
+ * @example
+ * ```ts
+ * import { checkSequence } from 'millrace/operators';
+ * import { eventMarbles } from 'millrace/testing';
+ *
+ * eventMarbles(({ events, context, expectEvents, expectResets }) => {
+ *   const source   = events('hello:a#1.1-a@5#1.2-a@7#1.4-|'); // 1.3 was lost
+ *   const expected =        'hello:a#1.1-a@5#1.2---------|';
+ *   const resets   =        '--------------------reset:a--';
+ *   expectEvents(source.pipe(checkSequence().withContext(context))).toBe(expected);
+ *   expectResets().toBe(resets);
+ * });
+ * ```
  *
  * @returns a stage. Resets go to the context's sessions, after the delivery has been passed on.
  * @see filterEpoch, which stands before it; dedupeCommitTs, which drops what a reset sends again.

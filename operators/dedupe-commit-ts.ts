@@ -23,10 +23,24 @@ export interface DedupeOptions {
  *
  * In plain words: after a reset or a restart the source sends some changes again; each goes on once.
  *
+ * ![dedupeCommitTs](../docs/operators/dedupe-commit-ts.svg)
+ *
  * With ordinals it is exact: a position at or before the last drops; a row block that straddles it is sliced. A schema change stands just before the
- * change whose ordinal it shares. Without ordinals the rules of spec event-collector §4.2 apply, with H1 of §4.3: below the last commitTs drops; at it rows
+ * change whose ordinal it shares. Without ordinals (spec event-collector §4.2, with H1 of §4.3) everything below the last commitTs drops; at it rows
  * pass, because several transactions may share one, until a schema change (or TRUNCATE) or a syncpoint was seen there; those pass once. Resolved marks and
  * signals pass and change nothing. State moves only for events passed on, and keeps one entry per dispatcher.
+ *
+ * @example
+ * ```ts
+ * import { dedupeCommitTs } from 'millrace/operators';
+ * import { eventMarbles } from 'millrace/testing';
+ *
+ * eventMarbles(({ events, expectEvents }) => {
+ *   const source   = events('a@5-a@6-a@5-a@6.0..2-|');
+ *   const expected =        'a@5-a@6-----a@6.1..2-|'; // of the repeated transaction, what had not come yet
+ *   expectEvents(source.pipe(dedupeCommitTs())).toBe(expected);
+ * });
+ * ```
  *
  * @returns a stage.
  * @see checkSequence, whose resets make the duplicates.

@@ -7,10 +7,30 @@ import { link, operator, Ring, type Stage } from '../lib/flow/index.ts';
  *
  * In plain words: a table's files are complete before its columns change.
  *
+ * ![drainMarkers](../docs/operators/drain-markers.svg)
+ *
  * The marker is a delivery of its own. It travels the route of its dispatcher's rows, forces their pending batches out and is flush-acked behind them (spec
  * storage-sink §4.1); a syncpoint's marker is of all dispatchers. Deliveries that arrive meanwhile wait in order; the pump, which emits nothing between a
  * block event and its flush, bounds them. When the source ends, the rest goes out before the end; an error of the source goes out at once, and what is held
  * back is dropped un-acked.
+ *
+ * @example
+ * ```ts
+ * import type { Delivery } from 'millrace';
+ * import { drainMarkers } from 'millrace/operators';
+ * import { eventMarbles } from 'millrace/testing';
+ * import { tap } from 'rxjs';
+ *
+ * eventMarbles(({ events, clock, expectEvents }) => {
+ *   const source   = events('a@5-ddl:a@6-----------|');
+ *   const expected =        'a@5-marker:a--ddl:a@6-|';
+ *   // The part of a sink: it flushes a marker 10 ms later.
+ *   const sink = tap<Delivery>(({ events: [event] }) => {
+ *     if (event?.type === 'marker') clock.after(10, () => event.ack.postFlush());
+ *   });
+ *   expectEvents(source.pipe(drainMarkers(), sink)).toBe(expected);
+ * });
+ * ```
  *
  * @returns an operator for a sink. It stands behind `trackProgress`, because it emits more deliveries than it receives.
  * @see flushBy, which answers the marker.

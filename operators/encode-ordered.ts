@@ -13,9 +13,26 @@ export interface EncodeOptions<T, R> {
  *
  * In plain words: many hands, one queue.
  *
+ * ![encodeOrdered](../docs/operators/encode-ordered.svg)
+ *
  * At most `concurrency` items are started and not yet emitted; the others wait un-started, bounded by what stands before (the pump's bytes in flight). An item
  * that fails fails the stream in its turn, when everything before it is out. An error of the source ends it at once. Promises of an unsubscribed stream are
  * left to themselves; nothing more is started.
+ *
+ * @example
+ * ```ts
+ * import { encodeOrdered } from 'millrace/operators';
+ * import { from } from 'rxjs';
+ *
+ * const encode = async (text: string) => Buffer.from(text).toString('base64');
+ *
+ * await from(['one', 'two', 'three'])
+ *   .pipe(encodeOrdered({ concurrency: 2, encode }))
+ *   .forEach((line) => console.log(line)); // in the order of the texts, whichever is ready first
+ * // → b25l
+ * // → dHdv
+ * // → dGhyZWU=
+ * ```
  *
  * @returns an operator. A concurrency out of bounds is MR_INVALID_OPTION, at once.
  */

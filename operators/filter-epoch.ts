@@ -8,8 +8,25 @@ import { DROP, mapEvents } from './per-event.ts';
  *
  * In plain words: after a reset, whatever was still in flight from before is ignored.
  *
+ * ![filterEpoch](../docs/operators/filter-epoch.svg)
+ *
  * An event of another epoch, older or newer, is dropped silently: it is normal after a reset, and nothing is reported upstream. A row block is kept whole or
  * dropped whole. `ready`, `notReusable` and drain markers belong to no epoch and pass (spec event-collector §3.3, §4.1).
+ *
+ * @example
+ * ```ts
+ * import { filterEpoch } from 'millrace/operators';
+ * import { eventMarbles } from 'millrace/testing';
+ *
+ * eventMarbles(
+ *   ({ events, context, expectEvents }) => {
+ *     const source   = events('a@5#1.2-a@6#2.2-|');
+ *     const expected =        '--------a@6#2.2-|';
+ *     expectEvents(source.pipe(filterEpoch().withContext(context))).toBe(expected);
+ *   },
+ *   { sessions: { a: 2n } }, // the current epoch of table a
+ * );
+ * ```
  *
  * @returns a stage that mirrors the source without foreign epochs. The current epoch of each dispatcher comes from the context's sessions; where there is no
  * session both are 0 and everything passes.

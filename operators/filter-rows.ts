@@ -7,10 +7,24 @@ import { DROP, dataStage, stageFailure } from './per-event.ts';
  *
  * In plain words: keep the orders of one region, drop the rest.
  *
+ * ![filterRows](../docs/operators/filter-rows.svg)
+ *
  * The predicate sees the new image of an insert or update (`row.old` is the one before, where the source sent it) and the old image of a delete, in which a
  * table with a key-only replica identity has the key columns alone: `row.get` gives undefined for the rest, and for an unchanged TOAST value. An update
  * whose row leaves the chosen set is dropped like any other, so the target keeps the row as it was; filter on columns that do not change, or look at `row.old`
  * too. Other tables, schema changes and TRUNCATEs pass. What remains of a block is copied when it would pin more than twice its own bytes.
+ *
+ * @example
+ * ```ts
+ * import { filterRows } from 'millrace/operators';
+ *
+ * interface Order {
+ *   id: string;
+ *   region: string;
+ * }
+ *
+ * const european = filterRows<Order>('public.orders', (row) => row.get('region') === 'eu');
+ * ```
  *
  * @param table `schema.table`, by the source's names; patterns as for `filterTables`.
  * @param predicate called once per row; the row is valid during the call.

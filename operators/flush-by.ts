@@ -36,6 +36,8 @@ export interface Flush<T> {
  *
  * In plain words: rows become files, neither too small nor too late.
  *
+ * ![flushBy](../docs/operators/flush-by.svg)
+ *
  * | reason | when | what |
  * |---|---|---|
  * | `size` | the batch has reached `bytes` or `count` | that batch |
@@ -45,12 +47,30 @@ export interface Flush<T> {
  * | `oversized` | one item is larger than `quota` | its batch |
  * | `close` | the source ends or fails | everything, then the end or the error |
  *
- * Nothing is lost on completion or error. Unsubscribing drops what is pending, un-acked. Order holds inside a key; batches of different keys are emitted
- * in the order in which they were begun. There is one timer, however many keys, and none while nothing is pending. What is pending is bounded by
- * `quota`, and by the watermark before it.
+ * Nothing is lost on completion or error (spec storage-sink §1). Unsubscribing drops what is pending, un-acked. Order holds inside a key; batches of
+ * different keys are emitted in the order in which they were begun. There is one timer, however many keys, and none while nothing is pending. What is
+ * pending is bounded by `quota`, and by the watermark before it.
+ *
+ * @example
+ * ```ts
+ * import { dispatcherOfTable } from 'millrace';
+ * import { flushBy } from 'millrace/operators';
+ * import { from } from 'rxjs';
+ *
+ * const dispatcher = dispatcherOfTable('example', 1);
+ * const rows = [30, 50, 20].map((bytes) => ({ dispatcher, bytes }));
+ *
+ * from(rows)
+ *   .pipe(flushBy({ key: (row) => row.dispatcher, intervalMs: 5_000, bytes: 64 }))
+ *   .subscribe((flush) => {
+ *     if ('key' in flush) console.log(`${flush.bytes} bytes by ${flush.reason}`);
+ *   });
+ * // → 80 bytes by size
+ * // → 20 bytes by close
+ * ```
  *
  * @returns an operator. Bounds that are no positive whole numbers are MR_INVALID_OPTION, at once.
- * @see watermarkBackpressure, which fills the gauge; drainMarkers, which makes the markers. spec storage-sink §1.
+ * @see watermarkBackpressure, which fills the gauge; drainMarkers, which makes the markers.
  */
 export function flushBy<T extends Batchable>(options: FlushByOptions<T>): Operator<T | DrainMarker, Flush<T> | DrainMarker> {
   const { key: _, ...plain } = options;

@@ -20,11 +20,22 @@ import { requireDataEvent } from './per-event.ts';
  *
  * In plain words: use the RxJS you know on the changes of one delivery; the delivery waits until it is done.
  *
+ * ![lift](../docs/operators/lift.svg)
+ *
  * `op` runs afresh over the data events of each delivery, and the delivery passes on with what it emitted when it completes; so nothing is carried from one
  * delivery to the next, and one delivery is worked on at a time. Resolved marks, syncpoints and signals keep their places: where one stands between data
  * events, `op` runs over those before it, then over those behind it. Deliveries that arrive meanwhile wait, bounded by the pump's bytes in flight. The
  * stage ends when the source has ended and the last delivery is out; an error of the source ends it at once. An `op` that never completes stops the run
  * where it stands, without an error: give what may hang a `timeout`.
+ *
+ * @example
+ * ```ts
+ * import { lift } from 'millrace/operators';
+ * import { delay, timeout } from 'rxjs';
+ *
+ * const slow = lift('slow', delay(10));
+ * const bounded = lift('bounded', timeout(5_000)); // what hangs ends the run with an error
+ * ```
  *
  * @param name what `describe`, metrics and errors call the stage.
  * @param op must emit events of one dispatcher in position order.

@@ -7,10 +7,27 @@ import { dataStage, stageFailure } from './per-event.ts';
  *
  * In plain words: `mapRows('public.users', (row) => row.update('email', hash))` lets no address through, old ones included.
  *
+ * ![mapRows](../docs/operators/map-rows.svg)
+ *
  * The function runs on every image of a row: the new one, then the one before an update where the source sent it; of a delete on the old one. So what is masked
  * is masked everywhere; `row.isOld` tells them apart. Images are not complete: `row.get` gives undefined for an unchanged TOAST value, and for all but the key
  * in a key-only old image, where `row.set` does nothing; `row.update` calls its function only where there is a value. A row returned as it came costs no copy;
  * of a changed one only the changed values are encoded. Other tables, schema changes and TRUNCATEs pass.
+ *
+ * @example
+ * ```ts
+ * import { createHash } from 'node:crypto';
+ * import { mapRows } from 'millrace/operators';
+ *
+ * interface User {
+ *   id: string;
+ *   email: string | null;
+ * }
+ *
+ * const hash = (text: string) => createHash('sha256').update(text).digest('hex');
+ * const masked = mapRows<User>('public.users', (row) => row.update('email', hash));
+ * const dropped = mapRows<User>('public.users', (row) => row.set('email', null));
+ * ```
  *
  * @param table `schema.table`, by the source's names; patterns as for `filterTables`.
  * @param fn returns the row it was given, or that row with other values; the row is valid during the call. Same values in, same values out: a change that is

@@ -13,8 +13,28 @@ export interface InputResolved {
  *
  * In plain words: together they are as far as the slowest.
  *
+ * ![mergeResolved](../docs/operators/merge-resolved.svg)
+ *
  * Nothing is emitted before each of the `inputs` has been heard, and then only when the minimum moves. An input that goes back is taken at the furthest it
  * came to, so the result never goes back.
+ *
+ * @example
+ * ```ts
+ * import { mergeResolved } from 'millrace/operators';
+ * import { from } from 'rxjs';
+ *
+ * const inputs = [
+ *   { input: 'left', commitTs: 5n },
+ *   { input: 'right', commitTs: 3n },
+ *   { input: 'right', commitTs: 7n },
+ * ];
+ *
+ * from(inputs)
+ *   .pipe(mergeResolved({ inputs: 2 }))
+ *   .subscribe((commitTs) => console.log(commitTs));
+ * // → 3n
+ * // → 5n
+ * ```
  *
  * @param options.inputs how many inputs there are, at least 1.
  * @returns an operator to commitTs. It fails with MR_INVALID_OPTION when more inputs than that are heard.

@@ -23,9 +23,23 @@ export type EventStep = (event: DataEvent, context: Context) => DataEvent | type
  *
  * In plain words: say what becomes of one change, and the stage does it to all of them.
  *
+ * ![perEvent](../docs/operators/per-event.svg)
+ *
  * Data events are row blocks, schema changes and TRUNCATEs; resolved marks, syncpoints and signals pass untouched. Each delivery goes on as one delivery in
  * the same turn, also when all of its events were dropped. A step that returns its event costs no copy. A step must keep an event's dispatcher and
  * position.
+ *
+ * @example
+ * ```ts
+ * import { DROP, perEvent } from 'millrace/operators';
+ *
+ * const noTruncate = perEvent('noTruncate', (event) => (event.type === 'truncate' ? DROP : event));
+ *
+ * const loud = perEvent('loud', (event, { logger }) => {
+ *   if (event.type === 'ddl') logger.warn({ query: event.query }, 'a table was changed');
+ *   return event;
+ * });
+ * ```
  *
  * @param name what `describe`, metrics and errors call the stage.
  * @param step called once for each data event, in order.

@@ -8,9 +8,18 @@ import { dataStage } from './per-event.ts';
  *
  * In plain words: the others never leave the process.
  *
+ * ![projectColumns](../docs/operators/project-columns.svg)
+ *
  * Rows are not touched: their table versions get fewer columns, in the table's own order, and point into the same bytes. Schema changes and TRUNCATEs carry the
  * projected columns too. The primary key must stay, and so must the replica identity where it is an index: readers find rows by them. A table
  * version that lacks a listed column ends the run rather than leave a hole.
+ *
+ * @example
+ * ```ts
+ * import { projectColumns } from 'millrace/operators';
+ *
+ * const stages = [projectColumns('public.users', ['id', 'country'])];
+ * ```
  *
  * @param table `schema.table`, by the source's names; patterns as for `filterTables`.
  * @param columns exact names; at least one.

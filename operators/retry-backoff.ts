@@ -22,9 +22,26 @@ export interface RetryOptions {
  *
  * In plain words: try again, but ever less eagerly.
  *
+ * ![retryBackoff](../docs/operators/retry-backoff.svg)
+ *
  * The n-th retry in a row (from 0) waits for `base · factor^n` milliseconds, at most `cap`. A value starts the count anew. What was emitted before a failure
  * stays emitted: a source that begins anew repeats it, and `dedupeCommitTs` is for that. After `retries` failures in a row, and for an error that is not
  * retryable, the error passes on as it is.
+ *
+ * @example
+ * ```ts
+ * import { retryBackoff } from 'millrace/operators';
+ * import { defer, lastValueFrom, of } from 'rxjs';
+ *
+ * let attempts = 0;
+ * const flaky = defer(() => {
+ *   if (++attempts < 3) throw new Error('not yet');
+ *   return of(`attempt ${attempts}`);
+ * });
+ *
+ * console.log(await lastValueFrom(flaky.pipe(retryBackoff({ base: 10, retries: 5, jitter: 'full' }))));
+ * // → attempt 3
+ * ```
  *
  * @returns an operator. Options out of bounds are MR_INVALID_OPTION, at once.
  */

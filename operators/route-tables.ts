@@ -17,8 +17,22 @@ export interface RouteRule {
  *
  * In plain words: `routeTables([{ match: 'public.*', schema: 'shop', table: '{schema}_{table}' }])` lands `public.orders` as `shop.public_orders`.
  *
+ * ![routeTables](../docs/operators/route-tables.svg)
+ *
  * The first rule that matches decides; tables that none matches keep their names. Source names stay, so later stages go on selecting by them. Rows are not
  * touched. Two source tables may not land on one name: their versions and rows would mix.
+ *
+ * @example
+ * ```ts
+ * import { routeTables } from 'millrace/operators';
+ *
+ * const stages = [
+ *   routeTables([
+ *     { match: 'public.orders_archive', table: 'orders_old' },
+ *     { match: 'public.*', schema: 'shop' },
+ *   ]),
+ * ];
+ * ```
  *
  * @returns a stage. A rule of another form is MR_INVALID_OPTION, at once; two tables on one name are MR_ROUTE_CONFLICT, at the second's first event
  * (inside MR_STAGE_FAILED).

@@ -14,9 +14,29 @@ export interface ShardOptions<T> {
  *
  * In plain words: a slow table holds up the tables of its own shard only, and rows of one table never overtake each other.
  *
+ * ![shardBy](../docs/operators/shard-by.svg)
+ *
  * The shard of a dispatcher is `(low64 XOR (high64 << 1)) mod shards` (spec storage-sink §1), the same in every run. What the shards emit is merged as it
  * comes. A drain marker of all dispatchers goes to every shard as a marker of its own; it is flush-acked when all of those are. The first shard that fails
  * ends all; the end comes when the source and all shards have ended. A chain must not end before its source: what came for it later would be lost.
+ *
+ * @example
+ * ```ts
+ * import { dispatcherOfTable } from 'millrace';
+ * import { shardBy } from 'millrace/operators';
+ * import { from, map } from 'rxjs';
+ *
+ * const tables = [1, 2].map((oid) => dispatcherOfTable('example', oid));
+ * const items = ['a', 'b', 'c', 'd'].map((name, i) => ({ name, table: tables[i % 2]! }));
+ *
+ * from(items)
+ *   .pipe(shardBy({ shards: 4, key: ({ table }) => table }, () => map(({ name }) => name.toUpperCase())))
+ *   .subscribe((name) => console.log(name));
+ * // → A
+ * // → B
+ * // → C
+ * // → D
+ * ```
  *
  * @param chain makes the chain of one shard; called once for each, per subscription. An `Operator` gets the run's context.
  * @returns an operator. A number of shards out of bounds is MR_INVALID_OPTION, at once.

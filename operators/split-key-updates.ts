@@ -25,9 +25,19 @@ import { dataStage } from './per-event.ts';
  *
  * In plain words: targets that find rows by their key see the row leave and come back, instead of a key they never heard of.
  *
+ * ![splitKeyUpdates](../docs/operators/split-key-updates.svg)
+ *
  * Both take the update's place and its position. The key is the replica identity's; under a full identity it is the primary key, and without one nothing is
  * split unless `keyless` says that the whole row is the key then. Keys are compared as the bytes that the source sent. Unchanged TOAST values of the new row are filled from the old image; an update in which one
  * remains is never split (P9), nor is one without an old image. Nothing is copied but the rows that were filled.
+ *
+ * @example
+ * ```ts
+ * import { splitKeyUpdates } from 'millrace/operators';
+ *
+ * const stages = [splitKeyUpdates()];
+ * const forCsv = [splitKeyUpdates({ keyless: 'split' })]; // csv has no old image, so rows without a key are split too
+ * ```
  *
  * @returns a stage.
  */

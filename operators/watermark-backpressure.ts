@@ -22,10 +22,33 @@ export interface Weighed {
  *
  * In plain words: nothing is refused, but above the high mark the source is not woken, so it sends no more.
  *
+ * ![watermarkBackpressure](../docs/operators/watermark-backpressure.svg)
+ *
  * Items pass at once and are added to the context's gauge; whoever makes them durable releases them there. Above `high` the item's enqueue ack is held;
  * when a release brings the level to `low` or below, all held acks run, oldest first. Sticky between: once holding, every later ack is held too (I4), also
  * below `high` (spec storage-sink §2.5). A flush ack of a held item still wakes its own source (§3). What is held is an ack for each unflushed item, so
  * `high` and what the pump has in flight bound it. Drain markers pass untouched.
+ *
+ * @example
+ * ```ts
+ * import { createContext, TwoStageAck } from 'millrace';
+ * import { watermarkBackpressure } from 'millrace/operators';
+ * import { concat, NEVER } from 'rxjs';
+ *
+ * const context = createContext();
+ * const items = ['a', 'b'].map((name) => {
+ *   const ack = new TwoStageAck();
+ *   ack.addPostEnqueue(() => console.log(`${name} is accepted`)); // wakes the source
+ *   return { name, bytes: 60, ack };
+ * });
+ *
+ * concat(items, NEVER)
+ *   .pipe(watermarkBackpressure({ high: 100, low: 50 }).withContext(context))
+ *   .subscribe();
+ * // → a is accepted
+ * context.gauge.release(70); // 50 bytes are left
+ * // → b is accepted
+ * ```
  *
  * @returns an operator. `high` and `low` out of bounds are MR_INVALID_OPTION, at once.
  */

@@ -303,7 +303,8 @@ class Writer {
     const target = this.#target;
     const { clock } = this.#context;
     while (target.opened !== null) await target.opened;
-    if (this.#settings.writeMs > 0) await clock.sleep(this.#settings.writeMs);
+    // Also for no time at all: on the clock of a process that has died meanwhile it never ends.
+    await clock.sleep(this.#settings.writeMs);
     if (this.#isStopped) return;
     const first = events[0]!;
     const table = first.type === 'syncpoint' ? '*' : targetName(tableOf(first));

@@ -1,3 +1,4 @@
+import { MillraceError } from '../errors.ts';
 import {
   ALL_DISPATCHERS,
   type ChangeEvent,
@@ -13,7 +14,6 @@ import {
   resolvedEvent,
   TwoStageAck,
 } from '../events/index.ts';
-import { MillraceError } from '../errors.ts';
 import type { Clock } from '../flow/index.ts';
 import type { OpenSource, Source, SourceContext } from '../sources/source.ts';
 
@@ -75,7 +75,7 @@ export function memorySource(options: MemorySourceOptions = {}): MemorySource {
           for (const event of delivery.events) if (event.type === 'resolved' && event.commitTs > sourceTs) sourceTs = event.commitTs;
           yield delivery;
         }
-        if (staysOpen) await aborted(stop);
+        if (staysOpen && deliveries !== undefined) await aborted(stop);
       }
       return {
         identity: { source: name },

@@ -7,7 +7,13 @@ import type { MarbleTables } from './marbles/tables.ts';
 import type { MemorySource } from './memory-source.ts';
 
 /** Puts what a diagram says into a source's log: its frame 0 is `fromMs`, `|` ends the log, and at `#` the connection breaks. */
-export function feedDiagram(source: MemorySource, text: string, values: DeliveryValues | undefined, tables: MarbleTables, fromMs: number): void {
+export function feedDiagram(
+  source: MemorySource,
+  text: string,
+  values: DeliveryValues | undefined,
+  tables: MarbleTables,
+  fromMs: number,
+): void {
   const diagram = parseDiagram(text);
   const maker = new ItemMaker(diagram, values, tables);
   for (const { frame, at, kind, item } of diagram.marks) {

@@ -13,27 +13,27 @@ import { schedulerOf } from './virtual-clock.ts';
  */
 export class ProcessLife {
   readonly clock: Clock;
-  #isOver = false;
+  readonly #ending = new AbortController();
 
   constructor(clock: Clock) {
     this.clock = new LifeClock(clock, this);
   }
 
   get isOver(): boolean {
-    return this.#isOver;
+    return this.#ending.signal.aborted;
   }
 
   end(): void {
-    this.#isOver = true;
+    this.#ending.abort();
   }
 
   /** What `call` comes to while the life lasts: after its end it is not called, and what is under way is never heard of again. */
   during<T>(call: () => Promise<T>): Promise<T> {
-    if (this.#isOver) return new Promise(() => {});
+    if (this.isOver) return new Promise(() => {});
     return new Promise((resolve, reject) => {
       call().then(
-        (value) => this.#isOver || resolve(value),
-        (error: unknown) => this.#isOver || reject(error),
+        (value) => this.isOver || resolve(value),
+        (error: unknown) => this.isOver || reject(error),
       );
     });
   }
@@ -80,16 +80,22 @@ export class ProcessLife {
       identity: open.identity,
       deliveries: { [Symbol.asyncIterator]: () => this.#iterator(open.deliveries[Symbol.asyncIterator]()) },
       headTs: open.headTs,
-      confirm: (checkpointTs) => this.#isOver || open.confirm(checkpointTs),
+      confirm: (checkpointTs) => this.isOver || open.confirm(checkpointTs),
       status: () => open.status(),
       close: () => this.during(() => open.close()),
     });
-    return { name: source.name, options: source.options, open: (context) => this.during(async () => opened(await source.open(context))) };
+    // A dead process reads no further: what is left of its reading must not take what is meant for the next.
+    const signalOf = (signal: AbortSignal) => AbortSignal.any([signal, this.#ending.signal]);
+    return {
+      name: source.name,
+      options: source.options,
+      open: (context) => this.during(async () => opened(await source.open({ ...context, signal: signalOf(context.signal) }))),
+    };
   }
 
   stage(stage: Stage): Stage {
     const { operatorName, options, parts } = stage;
-    const alive = filter<Delivery>(() => !this.#isOver);
+    const alive = filter<Delivery>(() => !this.isOver);
     return operator(operatorName, options, (context) => (source) => stage.withContext(context)(source.pipe(alive)), parts);
   }
 
@@ -99,7 +105,10 @@ export class ProcessLife {
       identity: open.identity,
       claim: (identity) => this.during(() => open.claim(identity)),
       write: (deliveries) => {
-        const arriving = deliveries.pipe(filter(() => !this.#isOver), tap(onArrived));
+        const arriving = deliveries.pipe(
+          filter(() => !this.isOver),
+          tap(onArrived),
+        );
         return new Observable((subscriber) => open.write(arriving).subscribe(subscriber));
       },
       publishCheckpoint: (checkpointTs, final) => this.during(() => open.publishCheckpoint(checkpointTs, final)),

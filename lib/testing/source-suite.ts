@@ -77,13 +77,22 @@ export function describeSource(name: string, make: () => Promise<SourceFixture>,
       await reader.until(() => reader.changes('a').at(-1)?.data?.['note'] === 'four');
       const changes = reader.changes('a').filter(({ commitTs }) => commitTs === reader.changes('a').at(-1)!.commitTs);
       // Committed before the first start it may come as the row that it left behind.
-      if (changes.length > 1) assert.deepEqual(changes.map(({ op }) => op), ['insert', 'update', 'update', 'delete', 'insert']);
+      if (changes.length > 1)
+        assert.deepEqual(
+          changes.map(({ op }) => op),
+          ['insert', 'update', 'update', 'delete', 'insert'],
+        );
     });
 
     it('positions ascend strictly in each table, in transactions that mix tables too', async ({ open, commit }) => {
       const reader = await open();
       for (let i = 0; i < 5; i++) {
-        await commit(row('insert', 'a', `${i}`, 'x'), row('insert', 'b', `${i}`, 'x'), row('update', 'a', `${i}`, 'y'), row('update', 'b', `${i}`, 'y'));
+        await commit(
+          row('insert', 'a', `${i}`, 'x'),
+          row('insert', 'b', `${i}`, 'x'),
+          row('update', 'a', `${i}`, 'y'),
+          row('update', 'b', `${i}`, 'y'),
+        );
       }
       await reader.until(() => reader.notes('b').filter((note) => note === 'y').length === 5);
       // The reader checks each position as it comes.
@@ -93,7 +102,9 @@ export function describeSource(name: string, make: () => Promise<SourceFixture>,
     it('I2: a resolved mark says that everything up to it has come, and never goes back', async ({ open, commit }) => {
       const reader = await open();
       await reader.caughtUp();
-      const many = Array.from({ length: 2000 }, (_, i) => row('insert', 'a', `${i}`, 'a note of some length, so that they do not fit into one'));
+      const many = Array.from({ length: 2000 }, (_, i) =>
+        row('insert', 'a', `${i}`, 'a note of some length, so that they do not fit into one'),
+      );
       await commit(...many);
       await commit(row('insert', 'b', 'last', 'x'));
       // The reader fails when a change comes at or below a mark before it, or when a mark goes back.
@@ -150,7 +161,10 @@ export function describeSource(name: string, make: () => Promise<SourceFixture>,
       await commit(row('insert', 'a', '2', 'y'));
       const second = await open(state);
       await second.until(() => second.changes('a').length > 0);
-      assert.deepEqual(second.changes('a').map(({ data }) => data?.['id']), ['2']);
+      assert.deepEqual(
+        second.changes('a').map(({ data }) => data?.['id']),
+        ['2'],
+      );
     });
 
     it('I6: below what was confirmed it gives everything all the same, or refuses; it never skips', async ({ open, commit }) => {
@@ -171,7 +185,11 @@ export function describeSource(name: string, make: () => Promise<SourceFixture>,
         return null;
       };
       const second = await open(older).catch(refused);
-      if (second !== null && (await second.until(() => second.resolvedTs >= lastTs).catch(refused)) !== null) assert.deepEqual(second.changes('a').map(({ data }) => data?.['id']), ['1', '2']);
+      if (second !== null && (await second.until(() => second.resolvedTs >= lastTs).catch(refused)) !== null)
+        assert.deepEqual(
+          second.changes('a').map(({ data }) => data?.['id']),
+          ['1', '2'],
+        );
     });
 
     it('I7: what it does not capture moves the resolved mark too', async ({ fixture, open }) => {
@@ -199,7 +217,10 @@ export function describeSource(name: string, make: () => Promise<SourceFixture>,
       await commit(row('insert', 'a', '3', 'z'));
       const third = await open(state);
       await third.until(() => third.changes('a').length > 0);
-      assert.deepEqual(third.changes('a').map(({ data }) => data?.['id']), ['3']);
+      assert.deepEqual(
+        third.changes('a').map(({ data }) => data?.['id']),
+        ['3'],
+      );
     });
 
     it('says at its opening how far the database has come', async ({ open, commit }) => {

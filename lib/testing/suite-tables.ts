@@ -31,7 +31,12 @@ export function suiteTable(name: 'a' | 'b', version = 1n): Table {
 }
 
 /** One inserted row, whose id is its place unless another is given. */
-export function inserted(table: Table, commitTs: bigint, ordinal = 0, values: RowValues = { id: `${commitTs}-${ordinal}`, note: null }): DmlEvent {
+export function inserted(
+  table: Table,
+  commitTs: bigint,
+  ordinal = 0,
+  values: RowValues = { id: `${commitTs}-${ordinal}`, note: null },
+): DmlEvent {
   return dmlEvent(new RowBlockWriter(table).beginTransaction(commitTs, 0n, ordinal).insert(values).build());
 }
 

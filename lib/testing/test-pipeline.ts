@@ -1,8 +1,8 @@
 import { MillraceError } from '../errors.ts';
 import type { ChangeEvent, Delivery } from '../events/index.ts';
 import type { Logger } from '../flow/index.ts';
-import { memoryCheckpoint } from '../runtime/checkpoint-memory.ts';
 import type { CheckpointStore } from '../runtime/checkpoint.ts';
+import { memoryCheckpoint } from '../runtime/checkpoint-memory.ts';
 import { definePipeline, isPipelineDefinition, type PipelineDefinition } from '../runtime/define.ts';
 import { type Running, type RunOptions, type RunSummary, run } from '../runtime/run.ts';
 import type { Sink } from '../runtime/sink.ts';
@@ -161,7 +161,10 @@ class Bench implements TestPipeline {
   feed(...deliveries: readonly (ChangeEvent | readonly ChangeEvent[])[]): void;
   feed(...given: readonly unknown[]): void {
     const nowMs = this.#options.clock.now();
-    if (typeof given[0] === 'string') return feedDiagram(this.source, given[0], given[1] as DeliveryValues | undefined, this.#tables, nowMs);
+    if (typeof given[0] === 'string') {
+      feedDiagram(this.source, given[0], given[1] as DeliveryValues | undefined, this.#tables, nowMs);
+      return;
+    }
     for (const delivery of given as readonly (ChangeEvent | readonly ChangeEvent[])[]) {
       this.source.append('type' in delivery ? [delivery] : delivery, nowMs);
     }
@@ -220,7 +223,11 @@ class Bench implements TestPipeline {
     const made = this.#define(parts);
     const stages = made.stages.map((stage) => life.stage(stage));
     const sink = life.sink(made.sink, (delivery) => this.#arrived(delivery, life, number));
-    const runOptions = { ...(logger && { logger }), ...(maxBytesInFlight && { maxBytesInFlight }), ...(drainTimeoutMs && { drainTimeoutMs }) };
+    const runOptions = {
+      ...(logger && { logger }),
+      ...(maxBytesInFlight && { maxBytesInFlight }),
+      ...(drainTimeoutMs && { drainTimeoutMs }),
+    };
     this.#running = run(definePipeline({ ...made, stages, sink }), { ...runOptions, clock: life.clock });
     this.#running.done.then(
       () => this.#ended(life, null),

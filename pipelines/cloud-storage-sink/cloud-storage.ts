@@ -29,6 +29,7 @@ import {
   watermarkBackpressure,
 } from '../../operators/index.ts';
 import { type EncodedRows, eventEncoder } from './encoded-rows.ts';
+import { FencedStore } from './fenced-store.ts';
 import type { FlushQueue } from './flush-queue.ts';
 import { type CloudStorageOptions, parseOptions, type SinkSettings } from './options.ts';
 import { SegmentPool } from './segment-pool.ts';
@@ -71,10 +72,10 @@ export function composeSink(options: CloudStorageOptions, operators: typeof SINK
   return Object.freeze({
     name: 'cloudStorage',
     options: Object.freeze({ uri, ...plain }),
-    open: async ({ context }: SinkContext): Promise<OpenSink> => {
+    open: async ({ pipeline, context }: SinkContext): Promise<OpenSink> => {
       for (const note of notes) context.logger.warn({ sink: 'cloudStorage' }, note);
-      const store = options.store ?? (await openStore(storeUri!, context.clock));
-      const encoder = encoderOf(settings, context.clock.now);
+      const store = new FencedStore(options.store ?? (await openStore(storeUri!, context.clock)), pipeline);
+      const encoder = encoderOf(settings, () => context.clock.now());
       const segments = new SegmentPool(watermarksOf(settings).high);
       const paths = { ...DEFAULT_PATH_OPTIONS, fileIndexDigit: settings.fileIndexDigits };
       const sink = new CloudStorage({ store, settings, paths, encoder, context, segments }, operators, options.store === undefined);
@@ -90,14 +91,14 @@ export function composeSink(options: CloudStorageOptions, operators: typeof SINK
 }
 
 class CloudStorage implements OpenSink {
-  readonly #target: Target;
+  readonly #target: Target & { readonly store: FencedStore };
   readonly #operators: typeof SINK_OPERATORS;
   readonly #ownsStore: boolean;
   readonly #failure = new Subject<never>();
   readonly #queues: FlushQueue[] = [];
   #root!: TargetRoot;
 
-  constructor(target: Target, operators: typeof SINK_OPERATORS, ownsStore: boolean) {
+  constructor(target: Target & { readonly store: FencedStore }, operators: typeof SINK_OPERATORS, ownsStore: boolean) {
     this.#target = target;
     this.#operators = operators;
     this.#ownsStore = ownsStore;
@@ -151,16 +152,23 @@ class CloudStorage implements OpenSink {
     return this.#root.publish(checkpointTs, final);
   }
 
-  /** Waits for writes that had begun, so that no file appears after it. */
+  /** Waits for files that had begun, so that none appears after it. One that takes too long is broken off: the run does not wait for ever. */
   async close(): Promise<void> {
+    const { store, context } = this.#target;
+    const cancel = context.clock.after(CLOSE_PATIENCE_MS, () => store.shut());
     for (const queue of this.#queues) {
       queue.stop();
       await queue.idle();
     }
+    cancel();
+    store.shut();
     await this.#root?.close();
-    if (this.#ownsStore) await this.#target.store.close();
+    if (this.#ownsStore) await store.close();
   }
 }
+
+/** Less than a run waits for its parts to close. */
+const CLOSE_PATIENCE_MS = 4000;
 
 /** Rows encoded, accepted within the memory quota and gathered into files to be; markers behind the rows before them. */
 function gatherRows(

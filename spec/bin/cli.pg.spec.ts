@@ -84,11 +84,11 @@ describe('the command line', () => {
     expect(verified.stdout).toBe('public.events\tidentical\t2\t2\t\npublic.users\tidentical\t100\t100\t\n');
 
     await sql(`UPDATE users SET email = 'changed' WHERE id = 7; DELETE FROM events`);
-    const behind = await verify();
+    const behind = await verify('--wait', '1s');
     expect(behind.code).toBe(1);
-    expect(behind.stdout).toBe(
-      'public.events\tdifferent\t0\t2\trow (at=1, what=a) is in the files more often than in the source\n' +
-        'public.users\tdifferent\t100\t100\trow (id=7): email is changed, in the files u7\n',
+    expect(behind.stdout.replace(/\d+ bytes of WAL/g, 'N')).toBe(
+      'public.events\tdifferent\t0\t2\trow (at=1, what=a) is in the files more often than in the source (the files are N behind)\n' +
+        'public.users\tdifferent\t100\t100\trow (id=7): email is changed, in the files u7 (the files are N behind)\n',
     );
     expect(behind.stderr).toContain('bytes of WAL behind');
 
@@ -136,6 +136,26 @@ describe('the command line', () => {
     60_000,
   );
 
+  it('waits for a capture that is started anew before it calls rows different', async () => {
+    succeeded(await cli(captureArgs('--until-caught-up')));
+    await sql(`UPDATE users SET email = 'since then' WHERE id = 7`);
+    const verifying = startCli(['verify', '--from', url, '--to', target()]);
+    for (let said = ''; !said.includes('nobody captures: waiting'); ) said += String(await once(verifying.child.stderr!, 'data'));
+    const capturing = startCli(captureArgs());
+    succeeded(await verifying.result);
+    capturing.child.kill('SIGTERM');
+    succeeded(await capturing.result);
+  }, 60_000);
+
+  it('says of a table that was neither copied nor changed that there is nothing of it', async () => {
+    succeeded(await cli(captureArgs('--until-caught-up', '--snapshot', 'never')));
+    const { code, stdout } = await verify('--wait', '1s', '--tables', 'public.users');
+    expect({ code, stdout }).toEqual({
+      code: 1,
+      stdout: expect.stringMatching(/^public\.users\tdifferent\t100\t0\tthe target has nothing of it: no snapshot was taken of it/),
+    });
+  }, 60_000);
+
   it('verifies exactly while the database is written to and captured', async () => {
     const { child, result } = startCli(captureArgs());
     let isWriting = true;
@@ -156,7 +176,7 @@ describe('the command line', () => {
     expect((await result).code).toBe(0);
   }, 60_000);
 
-  describe('when the target does not answer', () => {
+  describe('on S3', () => {
     let s3: S3Server;
 
     beforeAll(async () => {
@@ -165,11 +185,26 @@ describe('the command line', () => {
 
     afterAll(() => s3.close());
 
+    it('says nothing but JSON lines on standard error where there is no terminal, the SDK included', async () => {
+      const uri = s3.uri(database);
+      const onS3 = (args: string[]) => args.map((arg) => (arg === target() ? uri : arg));
+      for (const args of [
+        captureArgs('--until-caught-up'),
+        ['verify', '--from', url, '--to', target()],
+        ['read', '--to', target(), '--table', 'public.users'],
+      ]) {
+        // As a user starts it: with warnings.
+        const { code, stdout, stderr } = await startCli(onS3(args), s3.env, ['--trace-warnings']).result;
+        expect({ code, stdout }).toEqual({ code: 0, stdout: expect.stringContaining('users') });
+        for (const line of stderr.split('\n').slice(0, -1)) expect(JSON.parse(line)).toMatchObject({ level: 'info' });
+      }
+    }, 60_000);
+
     it.each<[string, string[], NodeJS.Signals[], RegExp]>([
       ['a second signal ends it at once', [], ['SIGINT', 'SIGTERM'], /once more to stop at once/],
       ['a stop fails after --drain-timeout', ['--drain-timeout', '300ms'], ['SIGTERM'], /MR_DRAIN_TIMEOUT/],
     ])(
-      '%s, with 1, and the next start goes on',
+      'when the target does not answer, %s, with 1, and the next start goes on',
       async (_, extra, signals, message) => {
         const onS3 = (args: string[]) => args.map((arg) => (arg === target() ? s3.uri(database) : arg));
         succeeded(await cli(onS3(captureArgs('--until-caught-up')), s3.env));

@@ -74,13 +74,13 @@ async function here(args: string[]): Promise<CliResult> {
 describe('millrace', () => {
   it.each<[string, string[], RegExp]>([
     ['no command', [], /Usage: millrace/],
-    ['an unknown command', ['captur'], /unknown command 'captur'[\s\S]*Did you mean capture/],
+    ['an unknown command', ['captur'], /unknown command 'captur'[\s\S]*Did you mean capture[\s\S]*millrace --help/],
     [
       'an unknown option, though a required one is missing',
       ['capture', '--form', 'x'],
       /unknown option '--form'[\s\S]*Did you mean --from/,
     ],
-    ['a missing option', ['capture', ...FROM], /required option '--to' not specified/],
+    ['a missing option', ['capture', ...FROM], /required option '--to' not specified\n\(millrace capture --help/],
     ['a missing value', ['capture', ...FROM, '--to'], /argument missing/],
     ['a missing file', ['describe'], /missing required argument 'file'/],
     ['an argument too many', ['read', 'file:///x'], /too many arguments/],
@@ -106,6 +106,9 @@ describe('millrace', () => {
     [['--help'], /Commands:[\s\S]*capture[\s\S]*Exit codes/],
     [['capture', '--help'], /--until-caught-up[\s\S]*SIGINT/],
     [['verify', '-h'], /--wait/],
+    [['help'], /Commands:[\s\S]*capture/],
+    [['help', 'verify'], /--wait/],
+    [['describe', '--help'], /module is imported/],
     [['--version'], /^\d+\.\d+\.\d+\n$/],
   ])('%j prints to standard output and exits 0', async (args, message) => {
     expect(await here(args)).toEqual({ code: 0, stdout: expect.stringMatching(message), stderr: '' });
@@ -205,6 +208,12 @@ describe('millrace describe', () => {
   it('draws them with --mermaid', async () => {
     const { code, stdout } = await cli(['describe', await file('drawn.mjs', module("export const a = make('a');")), '--mermaid']);
     expect({ code, stdout }).toEqual({ code: 0, stdout: expect.stringMatching(/^flowchart LR\n[\s\S]*source --> sink/) });
+  });
+
+  it('does not start the pipeline of a module that runs it only as a program', async () => {
+    const code = module("export const a = make('a');", "if (process.argv[1] === import.meta.filename) throw new Error('it ran');");
+    const { code: exit, stdout } = await cli(['describe', await file('guarded.mjs', code)]);
+    expect({ exit, stdout }).toEqual({ exit: 0, stdout: expect.stringContaining('"name": "a"') });
   });
 
   it.each<[string, string, RegExp]>([

@@ -141,7 +141,12 @@ describe('compareTable', () => {
 
   it('tells a table that the target does not have, even an empty one', async () => {
     const verdict = await compareTable(source('id'), null, batches([]), same);
-    expect(verdict).toEqual({ isIdentical: false, sourceRows: 0, rebuiltRows: 0, firstDifference: 'the target has no such table' });
+    expect(verdict).toEqual({
+      isIdentical: false,
+      sourceRows: 0,
+      rebuiltRows: 0,
+      firstDifference: expect.stringContaining('no snapshot was taken'),
+    });
   });
 
   it('compares what the format makes of a value, by the type of its column', async () => {

@@ -10,11 +10,18 @@ describe('docs/errors.md', () => {
 
   it.each(Object.entries(ERRORS))('%s has a message and a remedy that read as sentences', (_, { message, remedy }) => {
     expect(message).toMatch(/^[^.]\S*.*[^.]$/s);
-    expect(remedy).toMatch(/\S.*\.$|^\{\w+\}$/s);
+    expect(remedy).toMatch(/\S.*\.$|^\{\w+\}(:\{\w+\})?$/s);
   });
 
   it('the message of an error holds its code, its values and the remedy', () => {
     const error = new MillraceError('MR_INVALID_OPTION', { option: 'slot', value: 'A B', bound: 'small' });
     expect(error.message).toBe('MR_INVALID_OPTION: option slot is A B; it must be small. Correct the option.');
+  });
+
+  it('a message that ends with another error has one full stop there', () => {
+    const cause = new MillraceError('MR_STORE_FULL', { path: '/out', reason: 'ENOSPC' });
+    const error = new MillraceError('MR_SINK_FAILED', { sink: 'files', reason: cause.message });
+    expect(error.message).toContain(`${cause.message} Remove the cause`);
+    expect(error.message).not.toContain('..');
   });
 });

@@ -50,6 +50,7 @@ const TYPES: readonly (readonly [type: string, values: readonly string[]])[] = [
       "'null'",
     ],
   ],
+  ['citext', ["'Ab'", "''", "'ÄÖ'"]],
   ['name', ["'a name'"]],
   ['bytea', ["''", "'\\x00ff80417f0a0d5c22'", "decode(repeat('00ff', 300), 'hex')"]],
   ['date', ["'2024-02-29'", "'infinity'", "'-infinity'", "'0044-03-15 BC'", "'99999-01-01'"]],
@@ -136,6 +137,7 @@ describe.each(['canal-json', 'csv'])('tables rebuilt from %s files', (protocol) 
 
   it('are identical for every type, every kind of name and every kind of table, from the snapshot and from the stream', async () => {
     const sql: string[] = [
+      'CREATE EXTENSION citext',
       `CREATE TYPE mood AS ENUM ('sad', 'it''s ok'); CREATE DOMAIN positive AS int4 CHECK (VALUE > 0)`,
       `CREATE TYPE pair AS (a int, b text); CREATE TYPE hstoreish AS (k text, v int[])`,
       'CREATE SCHEMA meta; CREATE SCHEMA "2024-05"; CREATE SCHEMA "sch.ema"',

@@ -1,20 +1,23 @@
 import { describe, expect, it } from '@jest/globals';
 import { from } from 'rxjs';
-import { createContext, type Sessions } from '../../lib/flow/index.ts';
+import { createContext } from '../../lib/flow/index.ts';
+import { deliveryOf, notationOf } from '../../lib/testing/index.ts';
 import { checkSequence, NO_SEQUENCE, type SequenceState, sequenceStep } from '../../operators/index.ts';
-import { marbles } from '../support/marbles.ts';
-import { deliveryOf, dispatcherNamed, show } from '../support/notation.ts';
+import { eventMarbles } from '../support/marbles.ts';
 import { operatorLaws } from '../support/operator-laws.ts';
-
-/** Sessions that write down which dispatcher was to be reset, and why. */
-function loggedSessions(): Sessions & { readonly resets: string[] } {
-  const resets: string[] = [];
-  const nameOf = (dispatcher: string) => ['a', 'b'].find((name) => dispatcherNamed(name) === dispatcher);
-  return { resets, epochOf: () => 0n, requestReset: (dispatcher, reason) => resets.push(`${nameOf(dispatcher)}: ${reason}`) };
-}
 
 /** spec event-collector §1.3, §4.1 */
 describe('checkSequence', () => {
+  it('asks for a reset once where seq has a gap, and drops until the handshake of a newer epoch', () => {
+    eventMarbles(({ events, context, expectEvents, expectResets }) => {
+      const source = events('hello:a#1.1-a@5#1.3-a@6#1.4-res:a@6#1.9-hello:a#2.1-a@5#2.2-|');
+      const expected = '     hello:a#1.1-----------------------------hello:a#2.1-a@5#2.2-|';
+      const resets = '       ------------reset:a';
+      expectEvents(source.pipe(checkSequence().withContext(context))).toBe(expected);
+      expectResets().toBe(resets, ['seq 3 after 1']);
+    });
+  });
+
   const open = (lastSeq: bigint): SequenceState => ({ epoch: 2n, lastSeq, isBroken: false });
   const broken: SequenceState = { epoch: 2n, lastSeq: 3n, isBroken: true };
 
@@ -54,87 +57,53 @@ describe('checkSequence', () => {
   });
 
   it('passes a session that has no gap', () => {
-    const sessions = loggedSessions();
-    marbles(
-      ({ deliveries, context, expectDeliveries }) => {
-        const letters = { h: 'hello:a#1.1', a: 'a@5#1.2 a@6#1.3', r: 'res:a@6#1.3', d: 'ddl:a@7#1.4' };
-        const source = deliveries('h-a-r-d-|', letters);
-        const expected = '         h-a-r-d-|';
-        expectDeliveries(source.pipe(checkSequence().withContext(context))).toBe(expected, letters);
-      },
-      { sessions },
-    );
-    expect(sessions.resets).toEqual([]);
+    eventMarbles(({ events, context, expectEvents, expectResets }) => {
+      const source = events('hello:a#1.1-[a@5#1.2,a@6#1.3]-res:a@6#1.3-ddl:a@7#1.4-|');
+      const expected = '     hello:a#1.1-[a@5#1.2,a@6#1.3]-res:a@6#1.3-ddl:a@7#1.4-|';
+      const resets = '       ';
+      expectEvents(source.pipe(checkSequence().withContext(context))).toBe(expected);
+      expectResets().toBe(resets);
+    });
   });
 
   it('drops what its dispatcher has in the whole delivery of a gap, because the reset sends it again, and leaves others alone', () => {
-    const sessions = loggedSessions();
-    marbles(
-      ({ deliveries, context, expectDeliveries }) => {
-        const source = deliveries('h-x-|', { h: 'hello:a#1.1 hello:b#1.1', x: 'a@5#1.2 b@5#1.2 a@6#1.4 b@6#1.3 a@7#1.5' });
-        const expected = '         h-x-|';
-        expectDeliveries(source.pipe(checkSequence().withContext(context))).toBe(expected, {
-          h: 'hello:a#1.1 hello:b#1.1',
-          x: 'b@5#1.2 b@6#1.3',
-        });
-      },
-      { sessions },
-    );
-    expect(sessions.resets).toEqual(['a: seq 4 after 2']);
-  });
-
-  it('asks once, and drops until the handshake of a newer epoch', () => {
-    const sessions = loggedSessions();
-    marbles(
-      ({ deliveries, context, expectDeliveries }) => {
-        const letters = { h: 'hello:a#1.1', x: 'a@5#1.3', y: 'a@6#1.4', r: 'res:a@6#1.9', i: 'hello:a#2.1', z: 'a@5#2.2' };
-        const source = deliveries('h-x-y-r-i-z-|', letters);
-        const expected = '         h-x-x-x-i-z-|';
-        expectDeliveries(source.pipe(checkSequence().withContext(context))).toBe(expected, { ...letters, x: '' });
-      },
-      { sessions },
-    );
-    expect(sessions.resets).toEqual(['a: seq 3 after 1']);
+    eventMarbles(({ events, context, expectEvents, expectResets }) => {
+      const source = events('[hello:a#1.1,hello:b#1.1]-[a@5#1.2,b@5#1.2,a@6#1.4,b@6#1.3,a@7#1.5]-|');
+      const expected = '     [hello:a#1.1,hello:b#1.1]-[b@5#1.2,b@6#1.3]-------------------------|';
+      const resets = '       --------------------------reset:a';
+      expectEvents(source.pipe(checkSequence().withContext(context))).toBe(expected);
+      expectResets().toBe(resets, ['seq 4 after 2']);
+    });
   });
 
   it('asks again when the handshake of the newer epoch is lost too, because only a reset makes another', () => {
-    const sessions = loggedSessions();
-    marbles(
-      ({ deliveries, context, expectDeliveries }) => {
-        const source = deliveries('h-x-y-|', { h: 'hello:a#1.1', x: 'a@5#1.3', y: 'a@5#2.2' });
-        const expected = '         h-x-x-|';
-        expectDeliveries(source.pipe(checkSequence().withContext(context))).toBe(expected, { h: 'hello:a#1.1', x: '' });
-      },
-      { sessions },
-    );
-    expect(sessions.resets).toEqual(['a: seq 3 after 1', 'a: no handshake']);
+    eventMarbles(({ events, context, expectEvents, expectResets }) => {
+      const source = events('hello:a#1.1-a@5#1.3-a@5#2.2-|');
+      const expected = '     hello:a#1.1-----------------|';
+      const resets = '       ------------reset:a-reset:a';
+      expectEvents(source.pipe(checkSequence().withContext(context))).toBe(expected);
+      expectResets().toBe(resets, ['seq 3 after 1', 'no handshake']);
+    });
   });
 
   it('keeps the newer epoch that begins in the very delivery of a gap', () => {
-    const sessions = loggedSessions();
-    marbles(
-      ({ deliveries, context, expectDeliveries }) => {
-        const source = deliveries('h-x-|', { h: 'hello:a#1.1', x: 'a@5#1.2 a@6#1.4 hello:a#2.1 a@5#2.2' });
-        const expected = '         h-x-|';
-        expectDeliveries(source.pipe(checkSequence().withContext(context))).toBe(expected, { h: 'hello:a#1.1', x: 'hello:a#2.1 a@5#2.2' });
-      },
-      { sessions },
-    );
-    expect(sessions.resets).toEqual(['a: seq 4 after 2']);
+    eventMarbles(({ events, context, expectEvents, expectResets }) => {
+      const source = events('hello:a#1.1-[a@5#1.2,a@6#1.4,hello:a#2.1,a@5#2.2]-|');
+      const expected = '     hello:a#1.1-[hello:a#2.1,a@5#2.2]-----------------|';
+      const resets = '       ------------reset:a';
+      expectEvents(source.pipe(checkSequence().withContext(context))).toBe(expected);
+      expectResets().toBe(resets, ['seq 4 after 2']);
+    });
   });
 
   it('passes what stands in no sequence', () => {
-    const sessions = loggedSessions();
-    marbles(
-      ({ deliveries, context, expectDeliveries }) => {
-        const letters = { x: 'ready:a gone:a marker:a res@5 sync@5' };
-        const source = deliveries('x|', letters);
-        const expected = '         x|';
-        expectDeliveries(source.pipe(checkSequence().withContext(context))).toBe(expected, letters);
-      },
-      { sessions },
-    );
-    expect(sessions.resets).toEqual([]);
+    eventMarbles(({ events, context, expectEvents, expectResets }) => {
+      const source = events('[ready:a,gone:a,marker:a,res@5,sync@5]-|');
+      const expected = '     [ready:a,gone:a,marker:a,res@5,sync@5]-|';
+      const resets = '       ';
+      expectEvents(source.pipe(checkSequence().withContext(context))).toBe(expected);
+      expectResets().toBe(resets);
+    });
   });
 
   it('passes the delivery on before it asks, so that what a reset sends at once comes behind it', () => {
@@ -142,9 +111,9 @@ describe('checkSequence', () => {
     const sessions = { epochOf: () => 0n, requestReset: () => void out.push('reset') };
     from([deliveryOf('a@5#1.2 b@5')])
       .pipe(checkSequence().withContext(createContext({ sessions })))
-      .subscribe((delivery) => out.push(`delivery ${show(delivery)}`));
-    expect(out).toEqual(['delivery ', 'reset', 'reset']);
+      .subscribe((delivery) => out.push(`delivery ${notationOf(delivery)}`));
+    expect(out).toEqual(['delivery []', 'reset', 'reset']);
   });
 
-  operatorLaws({ make: checkSequence, items: () => [deliveryOf('hello:a#1.1'), deliveryOf('a@5#1.2')], show });
+  operatorLaws({ make: checkSequence, items: () => [deliveryOf('hello:a#1.1'), deliveryOf('a@5#1.2')], show: notationOf });
 });

@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import { deliveryOf, notationOf } from '../../lib/testing/index.ts';
 import {
   type DedupeState,
   dedupeCommitTs,
@@ -7,58 +8,55 @@ import {
   type PositionState,
   positionStart,
 } from '../../operators/index.ts';
-import { marbles } from '../support/marbles.ts';
-import { deliveryOf, show } from '../support/notation.ts';
+
+import { eventMarbles } from '../support/marbles.ts';
 import { operatorLaws } from '../support/operator-laws.ts';
 
 describe('dedupeCommitTs', () => {
   /** architecture §2: exact where the source assigns ordinals */
   describe('with ordinals', () => {
     it('passes each position once, in order', () => {
-      marbles(({ deliveries, expectDeliveries }) => {
-        const letters = { a: 'a@5', b: 'a@5.1-3', c: 'a@6', d: 'a@5.2' };
-        const source = deliveries('a-b-a-d-c-b-|', letters);
-        const expected = '         a-b-e-e-c-e-|';
-        expectDeliveries(source.pipe(dedupeCommitTs())).toBe(expected, { ...letters, e: '' });
+      eventMarbles(({ events, expectEvents }) => {
+        const source = events('a@5-a@5.1..3-a@5-a@5.2-a@6-a@5.1..3-|');
+        const expected = '     a@5-a@5.1..3-----------a@6----------|';
+        expectEvents(source.pipe(dedupeCommitTs())).toBe(expected);
       });
     });
 
     it.each([
-      ['inside a transaction', 'a@5.0-3', 'a@5.2-6', 'a@5.4-6'],
-      ['across transactions', 'a@5.0-3', 'a@4.8-9,5.0-4,6', 'a@5.4,6'],
-      ['at a gap in the ordinals, which other tables fill', 'a@5.0-3', 'a@5.1,5.7-8', 'a@5.7-8'],
-      ['to nothing', 'a@5.0-3', 'a@5.1-3', ''],
+      ['inside a transaction', 'a@5.0..3', 'a@5.2..6', 'a@5.4..6'],
+      ['across transactions', 'a@5.0..3', 'a@4.8..9+5.0..4+6', 'a@5.4+6'],
+      ['at a gap in the ordinals, which other tables fill', 'a@5.0..3', 'a@5.1+5.7..8', 'a@5.7..8'],
+      ['to nothing', 'a@5.0..3', 'a@5.1..3', ''],
     ])('slices a block that straddles what was passed on %s', (_, before, block, rest) => {
-      marbles(({ deliveries, expectDeliveries }) => {
-        const source = deliveries('a-b|', { a: before, b: block });
+      eventMarbles(({ events, expectDeliveries }) => {
+        const source = events('a-b|', { a: before, b: block });
         const expected = '         a-b|';
         expectDeliveries(source.pipe(dedupeCommitTs())).toBe(expected, { a: before, b: rest });
       });
     });
 
     it('drops everything up to startTs, part of a block too, because it is durable', () => {
-      marbles(({ deliveries, expectDeliveries }) => {
-        const source = deliveries('a-b-c-|', { a: 'a@3', b: 'a@4.0-9,5.0-1', c: 'ddl:a@4 sync@4' });
-        const expected = '         x-b-x-|';
-        expectDeliveries(source.pipe(dedupeCommitTs({ startTs: 4n }))).toBe(expected, { b: 'a@5.0-1' });
+      eventMarbles(({ events, expectEvents }) => {
+        const source = events('a@3-a@4.0..9+5.0..1-[ddl:a@4,sync@4]-|');
+        const expected = '     ----a@5.0..1-------------------------|';
+        expectEvents(source.pipe(dedupeCommitTs({ startTs: 4n }))).toBe(expected);
       });
     });
 
     it('keeps the place of each dispatcher by itself', () => {
-      marbles(({ deliveries, expectDeliveries }) => {
-        const letters = { a: 'a@9', b: 'b@5' };
-        const source = deliveries('a-b-|', letters);
-        const expected = '         a-b-|';
-        expectDeliveries(source.pipe(dedupeCommitTs())).toBe(expected, letters);
+      eventMarbles(({ events, expectEvents }) => {
+        const source = events('a@9-b@5-|');
+        const expected = '     a@9-b@5-|';
+        expectEvents(source.pipe(dedupeCommitTs())).toBe(expected);
       });
     });
 
     it('passes resolved marks and signals as they are, and takes no position from them', () => {
-      marbles(({ deliveries, expectDeliveries }) => {
-        const letters = { r: 'res@9 res@7 hello:a#1.1', a: 'a@5' };
-        const source = deliveries('r-a-|', letters);
-        const expected = '         r-a-|';
-        expectDeliveries(source.pipe(dedupeCommitTs())).toBe(expected, letters);
+      eventMarbles(({ events, expectEvents }) => {
+        const source = events('[res@9,res@7,hello:a#1.1]-a@5-|');
+        const expected = '     [res@9,res@7,hello:a#1.1]-a@5-|';
+        expectEvents(source.pipe(dedupeCommitTs())).toBe(expected);
       });
     });
 
@@ -82,7 +80,7 @@ describe('dedupeCommitTs', () => {
     ])('%s', (_, state, text, expected) => {
       const [event] = deliveryOf(text).events;
       const step = dedupePositionStep(state, event!);
-      expect(step.event === null ? '' : show(step.event)).toBe(expected);
+      expect(step.event === null ? '' : notationOf(step.event)).toBe(expected);
       if (step.event === null) expect(step.state).toBe(state);
     });
   });
@@ -90,20 +88,18 @@ describe('dedupeCommitTs', () => {
   /** spec event-collector §4.2, with H1 of §4.3 */
   describe('without ordinals', () => {
     it('passes a DML that shares the last commit-ts, because several transactions may', () => {
-      marbles(({ deliveries, expectDeliveries }) => {
-        const letters = { a: 'a@5', b: 'a@5', c: 'a@4', d: 'a@6' };
-        const source = deliveries('a-b-c-d-|', letters);
-        const expected = '         a-b-c-d-|';
-        expectDeliveries(source.pipe(dedupeCommitTs({ ordinals: false, startTs: 4n }))).toBe(expected, { ...letters, c: '' });
+      eventMarbles(({ events, expectEvents }) => {
+        const source = events('a@5-a@5-a@4-a@6-|');
+        const expected = '     a@5-a@5-----a@6-|';
+        expectEvents(source.pipe(dedupeCommitTs({ ordinals: false, startTs: 4n }))).toBe(expected);
       });
     });
 
     it('H1: does not let a replayed DML pass behind the schema change of its commit-ts', () => {
-      marbles(({ deliveries, expectDeliveries }) => {
-        const letters = { a: 'a@5', d: 'ddl:a@5', r: 'res:a@8', b: 'a@9' };
-        const source = deliveries('a-d-r-a-d-b-|', letters);
-        const expected = '         a-d-r-x-x-b-|';
-        expectDeliveries(source.pipe(dedupeCommitTs({ ordinals: false }))).toBe(expected, letters);
+      eventMarbles(({ events, expectEvents }) => {
+        const source = events('a@5-ddl:a@5-res:a@8-a@5-ddl:a@5-a@9-|');
+        const expected = '     a@5-ddl:a@5-res:a@8-------------a@9-|';
+        expectEvents(source.pipe(dedupeCommitTs({ ordinals: false }))).toBe(expected);
       });
     });
 
@@ -117,8 +113,8 @@ describe('dedupeCommitTs', () => {
       ['DML above', at5(true, true), 'a@6', 'a@6', at6()],
       ['DML at the last behind a DDL (H1)', at5(true), 'a@5', '', at5(true)],
       ['DML at the last behind a syncpoint (H1)', at5(false, true), 'a@5', '', at5(false, true)],
-      ['DML of a block that straddles', at5(), 'a@4,5,6', 'a@5,6', at6()],
-      ['DML of a block that straddles a DDL', at5(true), 'a@4,5,6', 'a@6', at6()],
+      ['DML of a block that straddles', at5(), 'a@4+5+6', 'a@5+6', at6()],
+      ['DML of a block that straddles a DDL', at5(true), 'a@4+5+6', 'a@6', at6()],
       ['DDL below', at5(), 'ddl:a@4', '', at5()],
       ['DDL at the last', at5(), 'ddl:a@5', 'ddl:a@5', at5(true)],
       ['DDL at the last, seen', at5(true), 'ddl:a@5', '', at5(true)],
@@ -136,10 +132,10 @@ describe('dedupeCommitTs', () => {
     ])('%s', (_, state, text, passes, expected) => {
       const [event] = deliveryOf(text).events;
       const step = dedupeStep(state, event!);
-      expect(step.event === null ? '' : show(step.event)).toBe(passes === '' ? '' : show(deliveryOf(passes)));
+      expect(step.event === null ? '' : notationOf(step.event)).toBe(passes === '' ? '' : notationOf(deliveryOf(passes)));
       expect(step.state).toEqual(expected);
     });
   });
 
-  operatorLaws({ make: () => dedupeCommitTs({ startTs: 4n }), items: () => [deliveryOf('a@5'), deliveryOf('a@5 a@6')], show });
+  operatorLaws({ make: () => dedupeCommitTs({ startTs: 4n }), items: () => [deliveryOf('a@5'), deliveryOf('a@5 a@6')], show: notationOf });
 });

@@ -1,6 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import { from, Subject } from 'rxjs';
+import type { Clock } from '../../lib/flow/index.ts';
 import { encodeOrdered } from '../../operators/index.ts';
+import { eventMarbles } from '../support/marbles.ts';
 import { operatorLaws } from '../support/operator-laws.ts';
 
 /** Encodes items whose promises the test settles one by one; what is started, emitted and ended is written down. */
@@ -29,6 +31,23 @@ function run(concurrency: number) {
 
 /** spec storage-sink §1 */
 describe('encodeOrdered', () => {
+  it('emits each item when it is encoded and everything before it is out', () => {
+    eventMarbles(({ cold, clock, expectObservable }) => {
+      const source = cold('a-b-c-d------|', { a: 'a, 6 ms', b: 'b, 2 ms', c: 'c, 1 ms', d: 'd, at once' });
+      const expected = '   ------(abcd)-|';
+      const encode = (item: string) => {
+        const ms = Number(/\d+/.exec(item)?.[0] ?? 0);
+        return ms === 0 ? item : later(clock, ms, item);
+      };
+      expectObservable(source.pipe(encodeOrdered({ concurrency: 4, encode }))).toBe(expected, {
+        a: 'a, 6 ms',
+        b: 'b, 2 ms',
+        c: 'c, 1 ms',
+        d: 'd, at once',
+      });
+    });
+  });
+
   it('emits in the order of the items, whichever is encoded first', async () => {
     const { send, settle, log } = run(3);
     send('a', 'b', 'c');
@@ -155,3 +174,9 @@ describe('encodeOrdered', () => {
     show: (item) => item,
   });
 });
+
+/** A promise that is kept by the clock: frames carry none of the real ones. */
+function later<T>(clock: Clock, ms: number, value: T): Promise<T> {
+  // biome-ignore lint/suspicious/noThenProperty: it stands for a promise
+  return { then: (onKept: (value: T) => void) => clock.after(ms, () => onKept(value)) } as unknown as Promise<T>;
+}

@@ -1,9 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
 import { dmlEvent } from '../../lib/events/index.ts';
+import { deliveryOf, notationOf } from '../../lib/testing/index.ts';
 import { filterRows } from '../../operators/index.ts';
 import { blockOf, textTable } from '../lib/events/rows.ts';
-import { marbles } from '../support/marbles.ts';
-import { deliveryOf, show } from '../support/notation.ts';
+import { eventMarbles } from '../support/marbles.ts';
 import { operatorLaws } from '../support/operator-laws.ts';
 import { blockThrough, rowTexts, throughStage } from '../support/rows.ts';
 
@@ -16,11 +16,11 @@ describe('filterRows', () => {
   const users = textTable(['id', 'note']);
 
   it('keeps the rows for which the predicate holds, with their positions', () => {
-    marbles(({ deliveries, expectDeliveries }) => {
-      const source = deliveries('x-y-|', { x: 'a@5.0-5,6.0-3', y: 'a@7.1' });
-      const expected = '         x-z-|';
+    eventMarbles(({ events, expectDeliveries }) => {
+      const source = events('a@5.0..5+6.0..3---a@7.1-|');
+      const expected = '     a@5+5.2+5.4+6+6.2-[]----|';
       const even = filterRows<Note>('public.a', (row) => Number(row.get('id')) % 2 === 0);
-      expectDeliveries(source.pipe(even)).toBe(expected, { x: 'a@5.0,5.2,5.4,6.0,6.2', z: '' });
+      expectDeliveries(source.pipe(even)).toBe(expected);
     });
   });
 
@@ -51,11 +51,10 @@ describe('filterRows', () => {
   });
 
   it('leaves other tables, schema changes and TRUNCATEs alone', () => {
-    marbles(({ deliveries, expectDeliveries }) => {
-      const letters = { x: 'b@5 ddl:a@5 truncate:a@5 res@5' };
-      const source = deliveries('x|', letters);
-      const expected = '         x|';
-      expectDeliveries(source.pipe(filterRows('public.a', () => false))).toBe(expected, letters);
+    eventMarbles(({ events, expectEvents }) => {
+      const source = events('[b@5,ddl:a@5,truncate:a@5,res@5]-|');
+      const expected = '     [b@5,ddl:a@5,truncate:a@5,res@5]-|';
+      expectEvents(source.pipe(filterRows('public.a', () => false))).toBe(expected);
     });
   });
 
@@ -87,5 +86,9 @@ describe('filterRows', () => {
     expect(blockThrough(stage, blockOf(users, [{ row: ['1', 'x'] }]))).toBeNull();
   });
 
-  operatorLaws({ make: () => filterRows('public.a', (row) => row.get('id') !== '0'), items: () => [deliveryOf('a@5.0-2')], show });
+  operatorLaws({
+    make: () => filterRows('public.a', (row) => row.get('id') !== '0'),
+    items: () => [deliveryOf('a@5.0..2')],
+    show: notationOf,
+  });
 });

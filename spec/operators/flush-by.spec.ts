@@ -1,10 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
-import { map, type Observable, Subject } from 'rxjs';
+import { map, Subject } from 'rxjs';
 import { ALL_DISPATCHERS, type DispatcherId, type DrainMarker, drainMarker } from '../../lib/events/index.ts';
 import { type Clock, createContext, systemClock } from '../../lib/flow/index.ts';
+import { dispatcherNamed } from '../../lib/testing/index.ts';
 import { type Flush, type FlushByOptions, flushBy } from '../../operators/index.ts';
-import { marbles } from '../support/marbles.ts';
-import { dispatcherNamed } from '../support/notation.ts';
+import { eventMarbles } from '../support/marbles.ts';
 import { operatorLaws } from '../support/operator-laws.ts';
 
 interface Item {
@@ -26,9 +26,10 @@ function showFlush(flush: Flush<Item> | DrainMarker): string {
   return 'key' in flush ? `${flush.events.map(({ name }) => name).join(' ')} by ${flush.reason}` : 'marker';
 }
 
+const key = (item: Item) => item.key;
 type Options = Omit<FlushByOptions<Item>, 'key'>;
 const options = (changes: Partial<Options> = {}): FlushByOptions<Item> => ({
-  key: ({ key }) => key,
+  key,
   intervalMs: 10,
   bytes: 100,
   ...changes,
@@ -42,13 +43,12 @@ function expectFlushes(
   flushes: Record<string, string>,
   changes: Partial<Options> = {},
 ) {
-  marbles(({ cold, context, expectObservable }) => {
-    const values: Record<string, Item | DrainMarker> = Object.fromEntries(
-      Object.entries(letters).map(([letter, text]) => [letter, item(text)]),
-    );
-    const source = cold<Item | DrainMarker>(diagram, { ...values, M: drainMarker(ALL_DISPATCHERS), D: drainMarker(dispatcherNamed('a')) });
-    const out: Observable<string> = source.pipe(flushBy(options(changes)).withContext(context), map(showFlush));
-    expectObservable(out).toBe(expected, { M: 'marker', D: 'marker', ...flushes });
+  eventMarbles(({ cold, context, expectObservable }) => {
+    const markers = { M: drainMarker(ALL_DISPATCHERS), D: drainMarker(dispatcherNamed('a')) };
+    const source = cold<string | DrainMarker>(diagram, { ...letters, ...markers });
+    const items = source.pipe(map((value) => (typeof value === 'string' ? item(value) : value)));
+    const out = items.pipe(flushBy(options(changes)).withContext(context));
+    expectObservable(out, { show: showFlush }).toBe(expected, { ...markers, ...flushes });
   });
 }
 
@@ -67,6 +67,22 @@ function run(changes: Partial<Options> = {}, context = createContext()) {
 
 /** spec storage-sink §1 */
 describe('flushBy', () => {
+  it('emits the batch of a key when it is large enough, or old enough, or has to go', () => {
+    eventMarbles(({ cold, context, expectObservable }) => {
+      const M = drainMarker(ALL_DISPATCHERS);
+      const source = cold<string | DrainMarker>('a-b-c---------d-M---|', { a: 'a1:60', b: 'b1', c: 'a2:60', d: 'a3', M });
+      //                                             size    interval, 10 ms after b
+      const expected = '                         ----x-------y---(zM)|';
+      const items = source.pipe(map((value) => (typeof value === 'string' ? item(value) : value)));
+      expectObservable(items.pipe(flushBy({ key, intervalMs: 10, bytes: 100 }).withContext(context)), { show: showFlush }).toBe(expected, {
+        x: 'a1 a2 by size',
+        y: 'b1 by interval',
+        z: 'a3 by barrier',
+        M,
+      });
+    });
+  });
+
   describe('size', () => {
     it('emits a batch when it reaches the bytes, and may exceed them by one item', () => {
       expectFlushes('a-b-c-d-|', { a: 'a1:60', b: 'a2:39', c: 'a3:90', d: 'a4' }, '----x---(y|)', {
@@ -220,7 +236,7 @@ describe('flushBy', () => {
     });
 
     it('drops what is pending when it is unsubscribed, and its timer', () => {
-      marbles(({ cold, context, expectObservable, expectSubscriptions }) => {
+      eventMarbles(({ cold, context, expectObservable, expectSubscriptions }) => {
         const source = cold('a-------------', { a: item('a1') });
         const unsub = '      -----!';
         const subs = '       ^----!';

@@ -2,9 +2,9 @@ import { describe, expect, it } from '@jest/globals';
 import { concatMap, delay, filter, map, type OperatorFunction, of, pipe, Subject, take, throwError, toArray } from 'rxjs';
 import { isMillraceError } from '../../lib/errors.ts';
 import type { DataEvent, Delivery } from '../../lib/events/index.ts';
+import { deliveryOf, dispatcherNamed, notationOf } from '../../lib/testing/index.ts';
 import { lift } from '../../operators/index.ts';
-import { marbles } from '../support/marbles.ts';
-import { deliveryOf, show, tableNamed } from '../support/notation.ts';
+import { eventMarbles } from '../support/marbles.ts';
 import { operatorLaws } from '../support/operator-laws.ts';
 
 type EventOperator = OperatorFunction<DataEvent, DataEvent>;
@@ -16,19 +16,19 @@ const reverse: EventOperator = pipe(
 /** architecture §2 */
 describe('lift', () => {
   it('runs the operator afresh over each delivery, so that nothing is carried over', () => {
-    marbles(({ deliveries, expectDeliveries }) => {
-      const source = deliveries('x-y-|', { x: 'a@5 a@6 a@7', y: 'a@8 a@9' });
-      const expected = '         x-y-|';
-      expectDeliveries(source.pipe(lift('first', take(1)))).toBe(expected, { x: 'a@5', y: 'a@8' });
+    eventMarbles(({ events, expectEvents }) => {
+      const source = events('[a@5,a@6,a@7]-[a@8,a@9]-|');
+      const expected = '     a@5-----------a@8-------|';
+      expectEvents(source.pipe(lift('first', take(1)))).toBe(expected);
     });
   });
 
   it('holds a delivery until its operator completes, and those behind it in order', () => {
-    marbles(({ deliveries, expectDeliveries }) => {
+    eventMarbles(({ events, expectDeliveries }) => {
       const letters = { x: 'a@5', y: 'a@6', r: 'res@6' };
-      const source = deliveries('xyr-------|', letters);
-      //                         x 3ms, then y 3ms; r has no data and waits for nothing but its turn
-      const expected = '         ---x--(yr)|';
+      const source = events('xyr-------|', letters);
+      //                     x 3ms, then y 3ms; r has no data and waits for nothing but its turn
+      const expected = '     ---x--(yr)|';
       expectDeliveries(
         source.pipe(
           lift(
@@ -41,9 +41,9 @@ describe('lift', () => {
   });
 
   it('ends behind the last delivery that it holds', () => {
-    marbles(({ deliveries, expectDeliveries }) => {
-      const source = deliveries('xy|', { x: 'a@5', y: 'a@6' });
-      const expected = '         ---x--(y|)';
+    eventMarbles(({ events, expectDeliveries }) => {
+      const source = events('xy|', { x: 'a@5', y: 'a@6' });
+      const expected = '     ---x--(y|)';
       expectDeliveries(
         source.pipe(
           lift(
@@ -56,29 +56,26 @@ describe('lift', () => {
   });
 
   it('keeps marks and signals in their places', () => {
-    marbles(({ deliveries, expectDeliveries }) => {
-      const source = deliveries('x|', { x: 'hello:a a@5 b@5 res@5 a@6 b@6 marker:a' });
-      const expected = '         x|';
+    eventMarbles(({ events, expectEvents }) => {
+      const source = events('[hello:a,a@5,b@5,res@5,a@6,b@6,marker:a]-|');
+      const expected = '     [hello:a,b@5,res@5,b@6,marker:a]---------|';
       const onlyB = lift(
         'onlyB',
-        filter((event) => event.dispatcher === tableNamed('b').dispatcher),
+        filter((event) => event.dispatcher === dispatcherNamed('b')),
       );
-      expectDeliveries(source.pipe(onlyB)).toBe(expected, { x: 'hello:a b@5 res@5 b@6 marker:a' });
+      expectEvents(source.pipe(onlyB)).toBe(expected);
     });
   });
 
   it('passes a delivery whose events were all dropped', () => {
-    marbles(({ deliveries, expectDeliveries }) => {
-      const source = deliveries('x-y-|', { x: 'a@5', y: 'a@6' });
-      const expected = '         z-z-|';
-      expectDeliveries(
-        source.pipe(
-          lift(
-            'none',
-            filter(() => false),
-          ),
-        ),
-      ).toBe(expected, { z: '' });
+    eventMarbles(({ events, expectDeliveries }) => {
+      const source = events('a@5-a@6-|');
+      const expected = '     []--[]--|';
+      const none = lift(
+        'none',
+        filter(() => false),
+      );
+      expectDeliveries(source.pipe(none)).toBe(expected);
     });
   });
 
@@ -92,10 +89,10 @@ describe('lift', () => {
   });
 
   it('lets different dispatchers pass each other', () => {
-    marbles(({ deliveries, expectDeliveries }) => {
-      const source = deliveries('x|', { x: 'a@5 b@6' });
-      const expected = '         x|';
-      expectDeliveries(source.pipe(lift('reverse', reverse))).toBe(expected, { x: 'b@6 a@5' });
+    eventMarbles(({ events, expectEvents }) => {
+      const source = events('[a@5,b@6]-|');
+      const expected = '     [b@6,a@5]-|';
+      expectEvents(source.pipe(lift('reverse', reverse))).toBe(expected);
     });
   });
 
@@ -143,7 +140,7 @@ describe('lift', () => {
       )
       .subscribe((delivery) => {
         if (out.length === 0) source.next(deliveryOf('a@6'));
-        out.push(show(delivery));
+        out.push(notationOf(delivery));
       });
     source.next(deliveryOf('a@5'));
     expect(out).toEqual(['a@5', 'a@6']);
@@ -156,6 +153,6 @@ describe('lift', () => {
         map((event) => event),
       ),
     items: () => [deliveryOf('a@5 res@5'), deliveryOf('')],
-    show,
+    show: notationOf,
   });
 });

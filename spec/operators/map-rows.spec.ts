@@ -1,9 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
 import { dmlEvent, type Row, type RowBlock } from '../../lib/events/index.ts';
+import { deliveryOf, notationOf } from '../../lib/testing/index.ts';
 import { filterRows, mapRows } from '../../operators/index.ts';
 import { blockOf, type Change, textTable } from '../lib/events/rows.ts';
-import { marbles } from '../support/marbles.ts';
-import { deliveryOf, show } from '../support/notation.ts';
+import { eventMarbles } from '../support/marbles.ts';
 import { operatorLaws } from '../support/operator-laws.ts';
 import { blockThrough, rowTexts, throughStage } from '../support/rows.ts';
 
@@ -15,6 +15,17 @@ interface User {
 describe('mapRows', () => {
   const users = textTable(['id', 'email']);
   const mask = mapRows<User>('public.users', (row) => row.update('email', (email) => `#${email.length}`));
+
+  it('gives each row what the function makes of it, both images of an update', () => {
+    eventMarbles(
+      ({ events, expectEvents }) => {
+        const source = events('users@5{id:1,email:ann}-users@6{id:1,email:ann>email:anna}-log@7-|');
+        const expected = '     users@5{id:1,email:#3}--users@6{id:1,email:#3>email:#4}----log@7-|';
+        expectEvents(source.pipe(mask)).toBe(expected);
+      },
+      { tables: { users: ['!id', 'email'] } },
+    );
+  });
 
   it.each<[string, Change, string]>([
     ['an insert', { row: ['1', 'a@b.c'] }, 'I id=1 email=#5'],
@@ -116,21 +127,17 @@ describe('mapRows', () => {
   });
 
   it('leaves other tables, schema changes and TRUNCATEs alone', () => {
-    marbles(({ deliveries, expectDeliveries }) => {
-      const letters = { x: 'b@5 ddl:a@5 truncate:a@5 res@5' };
-      const source = deliveries('x|', letters);
-      const expected = '         x|';
-      expectDeliveries(
-        source.pipe(
-          mapRows('public.a', () => {
-            throw new Error('not here');
-          }),
-        ),
-      ).toBe(expected, letters);
+    eventMarbles(({ events, expectEvents }) => {
+      const source = events('[b@5,ddl:a@5,truncate:a@5,res@5]-|');
+      const expected = '     [b@5,ddl:a@5,truncate:a@5,res@5]-|';
+      const fail = mapRows('public.a', () => {
+        throw new Error('not here');
+      });
+      expectEvents(source.pipe(fail)).toBe(expected);
     });
   });
 
-  operatorLaws({ make: () => mapRows('public.a', (row) => row.set('note', 'x')), items: () => [deliveryOf('a@5.0-2')], show });
+  operatorLaws({ make: () => mapRows('public.a', (row) => row.set('note', 'x')), items: () => [deliveryOf('a@5.0..2')], show: notationOf });
 });
 
 function positions(block: RowBlock) {

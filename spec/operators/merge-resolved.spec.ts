@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
-import { of, Subject } from 'rxjs';
+import { map, of, Subject } from 'rxjs';
 import { type InputResolved, mergeResolved } from '../../operators/index.ts';
-import { marbles } from '../support/marbles.ts';
+import { eventMarbles } from '../support/marbles.ts';
 import { operatorLaws } from '../support/operator-laws.ts';
 
 /** `a5`: input a has come to 5. */
@@ -9,16 +9,16 @@ const resolved = (text: string): InputResolved => ({ input: text[0]!, commitTs: 
 
 describe('mergeResolved', () => {
   it.each([
-    ['waits until every input has been heard', 'p-q-r-|', { p: 'a5', q: 'a6', r: 'b9' }, '----x-|', { x: 6n }],
     ['is as far as the slowest', 'p-q-r-s-|', { p: 'a5', q: 'b9', r: 'a7', s: 'a20' }, '--x-y-z-|', { x: 5n, y: 7n, z: 9n }],
+    ['waits until every input has been heard', 'p-q-r-|', { p: 'a5', q: 'a6', r: 'b9' }, '----x-|', { x: 6n }],
     ['is silent while the slowest stands still', 'p-q-r-s-|', { p: 'a5', q: 'b9', r: 'b10', s: 'b20' }, '--x-----|', { x: 5n }],
     ['is silent while one of two slowest stands still', 'p-q-r-s-|', { p: 'a5', q: 'b5', r: 'a9', s: 'b8' }, '--x---y-|', { x: 5n, y: 8n }],
     ['never goes back with an input that does', 'p-q-r-s-|', { p: 'a5', q: 'b9', r: 'a3', s: 'a6' }, '--x---y-|', { x: 5n, y: 6n }],
     ['is its input where there is one', 'p-q-r-|', { p: 'a5', q: 'a5', r: 'a6' }, 'x---y-|', { x: 5n, y: 6n }, 1],
     ['starts at 0', 'p-|', { p: 'a0' }, 'x-|', { x: 0n }, 1],
   ] as const)('%s', (_, diagram, inputs, expected, values, count: number = 2) => {
-    marbles(({ cold, expectObservable }) => {
-      const source = cold(diagram, Object.fromEntries(Object.entries(inputs).map(([letter, text]) => [letter, resolved(text)])));
+    eventMarbles(({ cold, expectObservable }) => {
+      const source = cold(diagram, inputs as Readonly<Record<string, string>>).pipe(map(resolved));
       expectObservable(source.pipe(mergeResolved({ inputs: count }))).toBe(expected, values);
     });
   });

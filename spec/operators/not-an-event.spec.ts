@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import { map, of } from 'rxjs';
 import { type DataEvent, type Delivery, resolvedEvent } from '../../lib/events/index.ts';
+import { deliveryOf } from '../../lib/testing/index.ts';
 import { lift, perEvent } from '../../operators/index.ts';
-import { deliveryOf } from '../support/notation.ts';
 
 /** What a careless function may return instead of an event; without a check progress would pass the lost rows. */
 const NOT_EVENTS: [string, (event: DataEvent) => unknown][] = [

@@ -2,29 +2,29 @@ import { describe, expect, it } from '@jest/globals';
 import { of } from 'rxjs';
 import type { DataEvent, Delivery } from '../../lib/events/index.ts';
 import { createContext } from '../../lib/flow/index.ts';
+import { deliveryOf, dispatcherNamed, notationOf } from '../../lib/testing/index.ts';
 import { DROP, perEvent } from '../../operators/index.ts';
-import { marbles } from '../support/marbles.ts';
-import { deliveryOf, show, tableNamed } from '../support/notation.ts';
+import { eventMarbles } from '../support/marbles.ts';
 import { operatorLaws } from '../support/operator-laws.ts';
 
 const same = (event: DataEvent) => event;
-const isOfA = (event: DataEvent) => event.dispatcher === tableNamed('a').dispatcher;
+const isOfA = (event: DataEvent) => event.dispatcher === dispatcherNamed('a');
 
 /** architecture §2 */
 describe('perEvent', () => {
   it('emits one delivery for each, also when everything in it was dropped, so that progress never waits for a dropped event', () => {
-    marbles(({ deliveries, expectDeliveries }) => {
-      const source = deliveries('x-y-z-|', { x: 'a@5 b@5', y: 'a@6', z: '' });
-      const expected = '         x-z-z-|';
-      expectDeliveries(source.pipe(perEvent('dropA', (event) => (isOfA(event) ? DROP : event)))).toBe(expected, { x: 'b@5', z: '' });
+    eventMarbles(({ events, expectDeliveries }) => {
+      const source = events('[a@5,b@5]-a@6-[]-|');
+      const expected = '     b@5-------[]--[]-|';
+      expectDeliveries(source.pipe(perEvent('dropA', (event) => (isOfA(event) ? DROP : event)))).toBe(expected);
     });
   });
 
   it('shows the step rows, schema changes and TRUNCATEs, and nothing else', () => {
-    marbles(({ deliveries, expectDeliveries }) => {
-      const source = deliveries('x|', { x: 'hello:a a@5 ddl:a@5.1 truncate:a@5.1 res@5 sync@5 marker:a' });
-      const expected = '         x|';
-      expectDeliveries(source.pipe(perEvent('dropAll', () => DROP))).toBe(expected, { x: 'hello:a res@5 sync@5 marker:a' });
+    eventMarbles(({ events, expectEvents }) => {
+      const source = events('[hello:a,a@5,ddl:a@5.1,truncate:a@5.1,res@5,sync@5,marker:a]-|');
+      const expected = '     [hello:a,res@5,sync@5,marker:a]------------------------------|';
+      expectEvents(source.pipe(perEvent('dropAll', () => DROP))).toBe(expected);
     });
   });
 
@@ -39,7 +39,7 @@ describe('perEvent', () => {
       .pipe(dropA)
       .subscribe((passed) => out.push(passed));
     expect(out[0]).toBe(delivery);
-    expect([out[1]!.ack, out[1]!.bytes, show(out[1]!)]).toEqual([delivery.ack, delivery.bytes, 'b@5']);
+    expect([out[1]!.ack, out[1]!.bytes, notationOf(out[1]!)]).toEqual([delivery.ack, delivery.bytes, 'b@5']);
   });
 
   it('gives the step the context of the run', () => {
@@ -78,5 +78,5 @@ describe('perEvent', () => {
     expect({ operatorName, options }).toEqual({ operatorName: 'convert', options: { to: 'EUR' } });
   });
 
-  operatorLaws({ make: () => perEvent('same', same), items: () => [deliveryOf('a@5'), deliveryOf('')], show });
+  operatorLaws({ make: () => perEvent('same', same), items: () => [deliveryOf('a@5'), deliveryOf('')], show: notationOf });
 });

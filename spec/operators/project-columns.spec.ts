@@ -1,9 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
 import { ddlEvent, dmlEvent, tableOf, truncateEvent } from '../../lib/events/index.ts';
+import { deliveryOf, notationOf } from '../../lib/testing/index.ts';
 import { projectColumns } from '../../operators/index.ts';
 import { blockOf, textTable } from '../lib/events/rows.ts';
-import { marbles } from '../support/marbles.ts';
-import { deliveryOf, show } from '../support/notation.ts';
+import { eventMarbles } from '../support/marbles.ts';
 import { operatorLaws } from '../support/operator-laws.ts';
 import { blockThrough, rowTexts, throughStage } from '../support/rows.ts';
 
@@ -14,6 +14,17 @@ describe('projectColumns', () => {
     { old: ['1', 'e', 'n', '7'], row: ['1', 'f', 'n', '8'] },
     { key: ['1', null, null, null] },
   ]);
+
+  it('leaves the listed columns', () => {
+    eventMarbles(
+      ({ events, expectEvents }) => {
+        const source = events('users@5{id:1,email:ann,age:7}-users@6{id:1>email:bob,age:8}-|');
+        const expected = '     users@5{id:1,age:7}-----------users@6{id:1>age:8}-----------|';
+        expectEvents(source.pipe(projectColumns('public.users', ['id', 'age']))).toBe(expected);
+      },
+      { tables: { users: ['!id', 'email', 'age'] } },
+    );
+  });
 
   it('leaves the listed columns, in the order of the table, over the same bytes', () => {
     const projected = blockThrough(projectColumns('public.users', ['age', 'id']), block)!;
@@ -64,11 +75,10 @@ describe('projectColumns', () => {
   });
 
   it('leaves other tables alone', () => {
-    marbles(({ deliveries, expectDeliveries }) => {
-      const letters = { x: 'b@5 ddl:b@5 res@5' };
-      const source = deliveries('x|', letters);
-      const expected = '         x|';
-      expectDeliveries(source.pipe(projectColumns('public.a', ['nope']))).toBe(expected, letters);
+    eventMarbles(({ events, expectEvents }) => {
+      const source = events('[b@5,ddl:b@5,res@5]-|');
+      const expected = '     [b@5,ddl:b@5,res@5]-|';
+      expectEvents(source.pipe(projectColumns('public.a', ['nope']))).toBe(expected);
     });
   });
 
@@ -76,5 +86,5 @@ describe('projectColumns', () => {
     expect(() => projectColumns('public.a', [])).toThrow(/MR_INVALID_OPTION/);
   });
 
-  operatorLaws({ make: () => projectColumns('public.a', ['id']), items: () => [deliveryOf('a@5.0-2')], show });
+  operatorLaws({ make: () => projectColumns('public.a', ['id']), items: () => [deliveryOf('a@5.0..2')], show: notationOf });
 });

@@ -2,10 +2,20 @@ import { describe, expect, it } from '@jest/globals';
 import { defer, type Observable, of, throwError } from 'rxjs';
 import { seededRandom } from '../../lib/testing/random.ts';
 import { type RetryOptions, retryBackoff } from '../../operators/index.ts';
-import { marbles } from '../support/marbles.ts';
+import { eventMarbles } from '../support/marbles.ts';
 import { operatorLaws } from '../support/operator-laws.ts';
 
 describe('retryBackoff', () => {
+  it('subscribes to the source again when it fails, after a delay that grows', () => {
+    eventMarbles(({ cold, context, expectObservable, expectSubscriptions }) => {
+      const source = cold('---#');
+      const subs = ['      ^--!', '-----^--!', '------------^--!'];
+      const expected = '   ---------------#';
+      expectObservable(source.pipe(retryBackoff({ base: 2, factor: 2, retries: 2 }).withContext(context))).toBe(expected);
+      expectSubscriptions(source.subscriptions).toBe(subs);
+    });
+  });
+
   it.each<[string, string, RetryOptions, string, string[]]>([
     //                         source    options                                      emits                    subscriptions
     ['waits longer each time', '#', { base: 2, retries: 3 }, '2ms 4ms 8ms #', ['(^!)', '--(^!)', '6ms (^!)', '14ms (^!)']],
@@ -14,7 +24,7 @@ describe('retryBackoff', () => {
     ['counting from the failure', '--#', { base: 3, retries: 1 }, '2ms 3ms 2ms #', ['^-!', '5ms ^-!']],
     ['and gives up with the last error', '#', { base: 2, retries: 0 }, '#', ['(^!)']],
   ])('subscribes again, and waits: %s', (_, diagram, options, expected, subs) => {
-    marbles(({ cold, context, expectObservable, expectSubscriptions }) => {
+    eventMarbles(({ cold, context, expectObservable, expectSubscriptions }) => {
       const source = cold<never>(diagram);
       expectObservable(source.pipe(retryBackoff<never>(options).withContext(context))).toBe(expected);
       expectSubscriptions(source.subscriptions).toBe(subs);
@@ -22,7 +32,7 @@ describe('retryBackoff', () => {
   });
 
   it('starts anew after a value, because what worked for a while is not failing in a row', () => {
-    marbles(({ cold, context, expectObservable }) => {
+    eventMarbles(({ cold, context, expectObservable }) => {
       const attempts: Observable<string>[] = [cold('#'), cold('-a-#'), cold('#'), cold('-b-|')];
       let attempt = 0;
       const source = defer(() => attempts[attempt++]!);
@@ -33,7 +43,7 @@ describe('retryBackoff', () => {
   });
 
   it('does not retry what is not worth it', () => {
-    marbles(({ cold, context, expectObservable, expectSubscriptions }) => {
+    eventMarbles(({ cold, context, expectObservable, expectSubscriptions }) => {
       const source = cold<never>('-#', {}, 'fatal');
       expectObservable(source.pipe(retryBackoff<never>({ base: 2, retryable: (error) => error !== 'fatal' }).withContext(context))).toBe(
         '-#',
@@ -45,7 +55,7 @@ describe('retryBackoff', () => {
   });
 
   it('takes a random part of the delay with full jitter', () => {
-    marbles(({ cold, context, expectObservable }) => {
+    eventMarbles(({ cold, context, expectObservable }) => {
       const parts = [0.5, 0.25];
       const options: RetryOptions = { base: 4, retries: 2, jitter: 'full' };
       const clock = { ...context.clock, random: () => parts.shift()! };
@@ -54,7 +64,7 @@ describe('retryBackoff', () => {
   });
 
   it('stays between nothing and the delay, whatever is drawn', () => {
-    marbles(({ cold, context, expectObservable }) => {
+    eventMarbles(({ cold, context, expectObservable }) => {
       const options: RetryOptions = { base: 4, factor: 1, retries: 50, jitter: 'full' };
       const clock = { ...context.clock, random: seededRandom(7) };
       let failedAt = -1;
@@ -67,7 +77,7 @@ describe('retryBackoff', () => {
   });
 
   it('cancels the retry when it is unsubscribed while it waits', () => {
-    marbles(({ cold, context, expectObservable, expectSubscriptions }) => {
+    eventMarbles(({ cold, context, expectObservable, expectSubscriptions }) => {
       const source = cold<never>('#');
       const unsub = '             -!';
       expectObservable(source.pipe(retryBackoff<never>({ base: 2 }).withContext(context)), unsub).toBe('--');
@@ -76,13 +86,13 @@ describe('retryBackoff', () => {
   });
 
   it('passes what is emitted, failure after failure', () => {
-    marbles(({ cold, context, expectObservable }) => {
+    eventMarbles(({ cold, context, expectObservable }) => {
       expectObservable(cold('ab#').pipe(retryBackoff<string>({ base: 1 }).withContext(context)), '------!').toBe('ab-ab-');
     });
   });
 
   it('builds no stack over many failures', () => {
-    marbles(({ context, expectObservable }) => {
+    eventMarbles(({ context, expectObservable }) => {
       const source = throwError(() => 'broken');
       expectObservable(source.pipe(retryBackoff<never>({ base: 1, factor: 1, retries: 5000 }).withContext(context))).toBe(
         '5000ms #',

@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import { isDataEvent, tableOf } from '../../lib/events/index.ts';
+import { deliveryOf, notationOf } from '../../lib/testing/index.ts';
 import { filterTables, type RouteRule, routeTables } from '../../operators/index.ts';
-import { marbles } from '../support/marbles.ts';
-import { deliveryOf, show } from '../support/notation.ts';
+import { eventMarbles } from '../support/marbles.ts';
 import { operatorLaws } from '../support/operator-laws.ts';
 import { throughStage } from '../support/rows.ts';
 
@@ -13,6 +13,18 @@ const targets = (rules: readonly RouteRule[], text: string) => {
 };
 
 describe('routeTables', () => {
+  it('gives the tables that a rule matches other names at the target', () => {
+    eventMarbles(({ events, expectEvents }) => {
+      const source = events('shop.orders@5--------log@5-[ddl:shop.users@6,shop.users@6]----------------------|');
+      const expected = '     shop.orders>lake.o@5-log@5-[ddl:shop.users>lake.users@6,shop.users>lake.users@6]|';
+      const rules = [
+        { match: 'shop.orders', schema: 'lake', table: 'o' },
+        { match: 'shop.*', schema: 'lake' },
+      ];
+      expectEvents(source.pipe(routeTables(rules))).toBe(expected);
+    });
+  });
+
   it.each<[string, RouteRule[], string]>([
     ['a schema of its own', [{ match: 'shop.*', schema: 'lake' }], 'lake.orders'],
     ['a table of its own', [{ match: 'shop.orders', table: 'o' }], 'shop.o'],
@@ -45,12 +57,10 @@ describe('routeTables', () => {
   });
 
   it('keeps the source names, by which later stages select', () => {
-    marbles(({ deliveries, expectDeliveries }) => {
-      const letters = { x: 'a@5 b@5' };
-      const source = deliveries('x|', letters);
-      const expected = '         x|';
-      const routed = source.pipe(routeTables([{ match: 'public.*', schema: 'lake' }]), filterTables(['public.a']));
-      expectDeliveries(routed).toBe(expected, { x: 'a@5' });
+    eventMarbles(({ events, expectEvents }) => {
+      const source = events('[a@5,b@5]-|');
+      const expected = '     a>lake.a@5|';
+      expectEvents(source.pipe(routeTables([{ match: 'public.*', schema: 'lake' }]), filterTables(['public.a']))).toBe(expected);
     });
   });
 
@@ -74,5 +84,9 @@ describe('routeTables', () => {
     expect(() => routeTables([rule])).toThrow(/MR_INVALID_OPTION/);
   });
 
-  operatorLaws({ make: () => routeTables([{ match: 'public.*', schema: 'lake' }]), items: () => [deliveryOf('a@5.0-2')], show });
+  operatorLaws({
+    make: () => routeTables([{ match: 'public.*', schema: 'lake' }]),
+    items: () => [deliveryOf('a@5.0..2')],
+    show: notationOf,
+  });
 });

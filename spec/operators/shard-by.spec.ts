@@ -3,7 +3,7 @@ import { concatMap, delay, map, type Observable, of, Subject, tap } from 'rxjs';
 import { ALL_DISPATCHERS, type DispatcherId, type DrainMarker, dispatcherId, drainMarker } from '../../lib/events/index.ts';
 import { createContext, operator } from '../../lib/flow/index.ts';
 import { flushBy, shardBy } from '../../operators/index.ts';
-import { marbles } from '../support/marbles.ts';
+import { eventMarbles } from '../support/marbles.ts';
 import { operatorLaws } from '../support/operator-laws.ts';
 
 interface Item {
@@ -19,23 +19,23 @@ const labelled = (shard: number) => (source: Observable<Item>) => source.pipe(ma
 
 /** spec storage-sink §1 */
 describe('shardBy', () => {
+  it('lets a slow shard hold up its own items only, which keep their order', () => {
+    eventMarbles(({ cold, expectObservable }) => {
+      const source = cold('(abc)-|', { a: '1a', b: '2a', c: '1b' });
+      //                   shard 1 takes 7 ms an item
+      const expected = '   b------a------(c|)';
+      const slowOne = (shard: number) => (items: Observable<Item>) =>
+        shard === 0 ? items.pipe(map(({ name }) => name)) : items.pipe(concatMap(({ name }) => of(name).pipe(delay(7))));
+      expectObservable(source.pipe(map(item), shardBy({ shards: 2, key }, slowOne))).toBe(expected, { a: '1a', b: '2a', c: '1b' });
+    });
+  });
+
   it('sends a dispatcher to one shard, the same always', () => {
     const log: string[] = [];
     of(...['1a', '2a', '3a', '1b', '2b'].map(item))
       .pipe(shardBy({ shards: 2, key }, labelled))
       .subscribe((text) => log.push(text));
     expect(log).toEqual(['1a in 1', '2a in 0', '3a in 1', '1b in 1', '2b in 0']);
-  });
-
-  it('lets a slow shard hold up its own items only, which keep their order', () => {
-    marbles(({ cold, expectObservable }) => {
-      const source = cold('(abc)-|', { a: item('1a'), b: item('2a'), c: item('1b') });
-      //                   shard 1 takes 7 ms an item
-      const expected = '   b------a------(c|)';
-      const slowOne = (shard: number) => (items: Observable<Item>) =>
-        shard === 0 ? items.pipe(map(({ name }) => name)) : items.pipe(concatMap(({ name }) => of(name).pipe(delay(7))));
-      expectObservable(source.pipe(shardBy({ shards: 2, key }, slowOne))).toBe(expected, { a: '1a', b: '2a', c: '1b' });
-    });
   });
 
   it('gives operators the context of the run', () => {

@@ -1,9 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
 import { type Column, dmlEvent, type RowBlock, type Table } from '../../lib/events/index.ts';
+import { deliveryOf, notationOf } from '../../lib/testing/index.ts';
 import { mapRows, projectColumns, splitKeyUpdates } from '../../operators/index.ts';
 import { blockOf, type Change, textTable } from '../lib/events/rows.ts';
-import { marbles } from '../support/marbles.ts';
-import { deliveryOf, show } from '../support/notation.ts';
+import { eventMarbles } from '../support/marbles.ts';
 import { operatorLaws } from '../support/operator-laws.ts';
 import { blockThrough, rowTexts, throughStage } from '../support/rows.ts';
 
@@ -12,6 +12,14 @@ describe('splitKeyUpdates', () => {
   const composite = textTable(['a', 'b', 'note'], ['a', 'b']);
   const full = fullIdentity(textTable(['id', 'note']));
   const keyless = fullIdentity(textTable(['at', 'note'], []));
+
+  it('makes a delete and an insert of an update that changes the key', () => {
+    eventMarbles(({ events, expectEvents }) => {
+      const source = events('a@5{id:1>id:2,note:x}-----a@6{id:2>note:y}-|');
+      const expected = '     a@5{id:1>}+5{id:2,note:x}-a@6{id:2>note:y}-|';
+      expectEvents(source.pipe(splitKeyUpdates())).toBe(expected);
+    });
+  });
 
   it.each<[string, Table, Change, string[]]>([
     ['a key-only old image', keyed, { key: ['1', null], row: ['2', 'x'] }, ['D id=1', 'I id=2 note=x']],
@@ -109,15 +117,14 @@ describe('splitKeyUpdates', () => {
   });
 
   it('leaves schema changes, TRUNCATEs and marks alone', () => {
-    marbles(({ deliveries, expectDeliveries }) => {
-      const letters = { x: 'ddl:a@5 truncate:a@5 res@5 sync@5' };
-      const source = deliveries('x|', letters);
-      const expected = '         x|';
-      expectDeliveries(source.pipe(splitKeyUpdates())).toBe(expected, letters);
+    eventMarbles(({ events, expectEvents }) => {
+      const source = events('[ddl:a@5,truncate:a@5,res@5,sync@5]-|');
+      const expected = '     [ddl:a@5,truncate:a@5,res@5,sync@5]-|';
+      expectEvents(source.pipe(splitKeyUpdates())).toBe(expected);
     });
   });
 
-  operatorLaws({ make: splitKeyUpdates, items: () => [deliveryOf('a@5.0-2')], show });
+  operatorLaws({ make: splitKeyUpdates, items: () => [deliveryOf('a@5.0..2')], show: notationOf });
 });
 
 function positions(block: RowBlock): string[] {

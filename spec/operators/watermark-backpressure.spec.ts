@@ -3,7 +3,7 @@ import { Subject } from 'rxjs';
 import { ALL_DISPATCHERS, type DrainMarker, drainMarker, TwoStageAck } from '../../lib/events/index.ts';
 import { createContext } from '../../lib/flow/index.ts';
 import { type Weighed, watermarkBackpressure } from '../../operators/index.ts';
-import { marbles } from '../support/marbles.ts';
+import { eventMarbles } from '../support/marbles.ts';
 import { operatorLaws } from '../support/operator-laws.ts';
 
 interface Item extends Weighed {
@@ -33,6 +33,25 @@ function run(high: number, low: number) {
 
 /** spec storage-sink §2.4, §2.5, §3 */
 describe('watermarkBackpressure', () => {
+  it('sends the source to sleep and wakes it, in time', () => {
+    eventMarbles(({ cold, context, expectObservable, expectAcks }) => {
+      const item = (name: string, bytes: number): Item => ({ name, bytes, ack: new TwoStageAck() });
+      const show = (item: Item | DrainMarker) => ('name' in item ? `${item.name}, ${item.bytes} bytes` : 'marker');
+      const values = { a: item('a', 60), b: item('b', 60), c: item('c', 10) };
+      const source = cold('a-b-c-----|', values, undefined, { show });
+      const expected = '   a-b-c-----|';
+      //                   b is too much; released: 50 at 7, 50 at 9
+      const acks = '       x--------(yz)';
+      for (const at of [7, 9]) context.clock.after(at, () => context.gauge.release(50));
+      expectObservable(source.pipe(watermarkBackpressure<Item>({ high: 100, low: 50 }).withContext(context)), { show }).toBe(expected, {
+        a: 'a, 60 bytes',
+        b: 'b, 60 bytes',
+        c: 'c, 10 bytes',
+      });
+      expectAcks(source).toBe(acks, { x: 'enqueued:a', y: 'enqueued:b', z: 'enqueued:c' });
+    });
+  });
+
   it('passes items at once and acks them below the high mark', () => {
     const { send, log, gauge } = run(100, 50);
     send('a', 60);
@@ -50,23 +69,6 @@ describe('watermarkBackpressure', () => {
     expect(log).toEqual(['a', 'ack a', 'b']);
     gauge.release(466);
     expect(log).toEqual(['a', 'ack a', 'b', 'ack b']);
-  });
-
-  it('sends the source to sleep and wakes it, in time', () => {
-    marbles(({ cold, context, expectObservable }) => {
-      const acks = new Subject<string>();
-      const item = (name: string, bytes: number): Item => {
-        const ack = new TwoStageAck();
-        ack.addPostEnqueue(() => acks.next(name));
-        return { name, bytes, ack };
-      };
-      const source = cold('a-b-c-----|', { a: item('a', 60), b: item('b', 60), c: item('c', 10) });
-      //                   released: 50 at 7, 50 at 9
-      const expected = '   a--------(bc)';
-      for (const at of [7, 9]) context.clock.after(at, () => context.gauge.release(50));
-      expectObservable(acks).toBe(expected);
-      source.pipe(watermarkBackpressure<Item>({ high: 100, low: 50 }).withContext(context)).subscribe();
-    });
   });
 
   it('I4: holds every later ack while it holds one, also below the high mark, and runs them in order', () => {

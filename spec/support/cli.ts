@@ -14,8 +14,9 @@ export interface CliResult {
 export function startCli(
   args: readonly string[],
   env: NodeJS.ProcessEnv = {},
+  nodeOptions: readonly string[] = ['--no-warnings'],
 ): { readonly child: ChildProcess; readonly result: Promise<CliResult> } {
-  const child = spawn(process.execPath, ['--import', 'tsx', '--no-warnings', CLI, ...args], {
+  const child = spawn(process.execPath, ['--import', 'tsx', ...nodeOptions, CLI, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, NODE_OPTIONS: '', ...env },
   });

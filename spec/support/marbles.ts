@@ -1,47 +1,36 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join, relative, sep } from 'node:path';
 import { expect } from '@jest/globals';
-import { map, type Observable } from 'rxjs';
-import { type RunHelpers, TestScheduler } from 'rxjs/testing';
-import type { Delivery } from '../../lib/events/index.ts';
-import { type Context, clockOf, createContext } from '../../lib/flow/index.ts';
-import { deliveryOf, show } from './notation.ts';
+import { type EventMarbles, type EventMarblesOptions, type Recording, eventMarbles as run } from '../../lib/testing/index.ts';
 
-/** What a marble test has at hand: RxJS's helpers in virtual time, a context on the same clock, and deliveries in short notation. */
-export interface Marbles extends RunHelpers {
-  readonly context: Context;
-  /** A cold source; each letter is a delivery in the notation of `notation.ts`, fresh for each subscription. */
-  deliveries(marbles: string, letters?: Letters): Observable<Delivery>;
-  /** Like `expectObservable`, comparing deliveries by their notation. */
-  expectDeliveries(
-    actual: Observable<Delivery>,
-    subscription?: string,
-  ): { toBe(marbles: string, letters?: Letters, error?: unknown): void };
+/**
+ * `eventMarbles` of the test kit, for our own specs. When the environment variable MILLRACE_RECORD_DIAGRAMS names a folder, what happened in each test that
+ * passed is written there, one JSON file a call: `{ spec, test, order, recording }`, a `RecordedTest`. The diagrams of `docs/operators` are drawn from these;
+ * the one of an operator is that with the lowest `order` of its spec.
+ */
+export function eventMarbles(body: (tools: EventMarbles) => void, options: EventMarblesOptions = {}): void {
+  const folder = process.env['MILLRACE_RECORD_DIAGRAMS'];
+  run(body, folder === undefined || folder === '' ? options : { ...options, onRecorded: (recording) => write(folder, recording) });
 }
 
-/** What the letters of a diagram stand for; a letter that is not listed is a delivery without events. */
-export type Letters = Readonly<Record<string, string>>;
-
-/** Runs `body` in virtual time: a dash is a millisecond. */
-export function marbles(body: (tools: Marbles) => void, parts: Partial<Context> = {}): void {
-  const scheduler = new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
-  scheduler.run((helpers) => {
-    body({
-      ...helpers,
-      context: createContext({ clock: clockOf(scheduler), ...parts }),
-      deliveries: (diagram, letters = {}) => helpers.cold(diagram, named(diagram, letters)).pipe(map((text) => deliveryOf(text))),
-      expectDeliveries: (actual, subscription) => ({
-        toBe: (diagram, letters = {}, error) =>
-          helpers.expectObservable(actual.pipe(map(show)), subscription).toBe(diagram, canonical(named(diagram, letters)), error),
-      }),
-    });
-  });
+/** What is written of one call; the file is called by `spec` (its slashes as two underscores) and `order`: `spec__operators__lift.spec.ts.0.json`. */
+export interface RecordedTest {
+  /** The spec's file, from the repository's root, with slashes. */
+  readonly spec: string;
+  /** The test's full title, with those of the groups that it is in. */
+  readonly test: string;
+  /** Which call of its spec this was, from 0. */
+  readonly order: number;
+  readonly recording: Recording;
 }
 
-function named(diagram: string, letters: Letters): Record<string, string> {
-  const found = diagram.replace(/\d+(?:ms|s|m)\b/g, '').match(/[a-zA-Z]/g) ?? [];
-  return Object.fromEntries(found.map((letter) => [letter, letters[letter] ?? '']));
-}
+/** Each spec has a module of its own. */
+let calls = 0;
 
-/** The one spelling that `show` has for each delivery. */
-function canonical(letters: Letters): Letters {
-  return Object.fromEntries(Object.entries(letters).map(([letter, text]) => [letter, show(deliveryOf(text))]));
+function write(folder: string, recording: Recording): void {
+  const { testPath = '', currentTestName = '' } = expect.getState();
+  const spec = relative(process.cwd(), testPath).split(sep).join('/');
+  const recorded: RecordedTest = { spec, test: currentTestName, order: calls++, recording };
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, `${spec.replaceAll('/', '__')}.${recorded.order}.json`), `${JSON.stringify(recorded, null, 1)}\n`);
 }

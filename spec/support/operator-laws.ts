@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { defer, from, map, Observable, take } from 'rxjs';
 import type { Operator } from '../../lib/flow/index.ts';
 import { createContext } from '../../lib/flow/index.ts';
-import { marbles } from './marbles.ts';
+import { eventMarbles } from './marbles.ts';
 
 export interface LawOptions<In, Out> {
   readonly make: () => Operator<In, Out>;
@@ -21,7 +21,7 @@ export function operatorLaws<In, Out>({ make, items, show }: LawOptions<In, Out>
       ['never', '  -', '  -', '  ^'],
       ['an error', '---#', '---#', '^--!'],
     ])('passes on the end of its source: %s', (_, diagram, expected, subs) => {
-      marbles(({ cold, context, expectObservable, expectSubscriptions }) => {
+      eventMarbles(({ cold, context, expectObservable, expectSubscriptions }) => {
         const source = cold<never>(diagram);
         expectObservable(source.pipe(make().withContext(context))).toBe(expected);
         expectSubscriptions(source.subscriptions).toBe(subs);
@@ -29,7 +29,7 @@ export function operatorLaws<In, Out>({ make, items, show }: LawOptions<In, Out>
     });
 
     it('unsubscribes its source when it is unsubscribed, and leaves no timer behind', () => {
-      marbles(({ cold, context, expectSubscriptions }) => {
+      eventMarbles(({ cold, context, expectSubscriptions }) => {
         const source = cold('-a-a-a-', { a: first() });
         const subs = '       ^--!';
         const subscription = source.pipe(make().withContext(context)).subscribe();

@@ -121,8 +121,10 @@ function columnsOf(rows: readonly (readonly Cell[])[]): Map<number, number> {
   return columns;
 }
 
+/** At least a blank stands between two that overlap. */
 function roomOf(frames: number): number {
-  return frames > DASHES_MAX ? ` ${frames}ms `.length : Math.max(0, frames);
+  if (frames < 0) return 1;
+  return frames > DASHES_MAX ? ` ${frames}ms `.length : frames;
 }
 
 function draw(cells: readonly Cell[], columns: ReadonlyMap<number, number>): string {

@@ -109,8 +109,8 @@ export class Sources {
         return [{ emission: { frame, kind: 'next' as const, value: value as T }, mark: { frame, kind: 'next' as const, text } }];
       });
     };
-    // Once at once, so that a diagram that makes no sense fails where it is written.
-    const marks = make().map(({ mark }) => mark);
+    // Made once at once, so that a diagram that makes no sense fails where it is written. Nobody hears what a hot stream did before frame 0.
+    const marks = make().flatMap(({ mark }) => (mark.frame < 0 ? [] : [mark]));
     return { record, marks, play: () => make().map(({ emission }) => emission) };
   }
 }

@@ -40,7 +40,7 @@ describe('Progress', () => {
       ['I2: does not rest inside a transaction that spans deliveries', ['res@4', 'a@5', 'a@5.1', 'res@5'], [0], 4n],
       ['I2: moves when all deliveries of a transaction are flushed', ['res@4', 'a@5', 'a@5.1', 'res@5'], [0, 1], 5n],
       ['I3: asks for all events of a commit-ts, of several tables too', ['a@5 b@5 a@6', 'res@6'], [0, 2], 4n],
-      ['I3: a block waits with its first transaction', ['res@2', 'a@3,5', 'res@9'], [], 2n],
+      ['I3: a block waits with its first transaction', ['res@2', 'a@3+5', 'res@9'], [], 2n],
       ['I7: moves for a delivery whose events were all filtered', ['res@4', 'res@9'], [], 9n],
       ['I7: moves past transactions that were empty here', ['a@5', 'res@9'], [0], 9n],
       ['is capped by the resolved-ts when a table joins late with rows far ahead', ['res@4', 'b@100', 'res@7'], [], 7n],

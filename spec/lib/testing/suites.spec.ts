@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { map, Observable, tap } from 'rxjs';
 import { Delivery, resolvedEvent } from '../../../lib/events/index.ts';
+import type { OpenSink, OpenSource, Sink, Source } from '../../../lib/index.ts';
 import {
   describeSink,
   describeSource,
@@ -10,7 +11,6 @@ import {
   type SinkFixture,
   type SourceFixture,
 } from '../../../lib/testing/index.ts';
-import type { OpenSink, OpenSource, Sink, Source } from '../../../lib/index.ts';
 import { memorySourceFixture } from './memory-source-fixture.ts';
 
 /** A runner that keeps the tests, to run them where a failure is what is wanted. */
@@ -43,10 +43,6 @@ function brokenSink(how: Break): () => Promise<SinkFixture> {
   };
 }
 
-const arriving =
-  (step: (delivery: Delivery) => void): Break =>
-  (open) => ({ write: (deliveries) => open.write(deliveries.pipe(tap(step))) });
-
 /** After the sink has registered the delivery. */
 const arrived =
   (step: (delivery: Delivery) => void): Break =>
@@ -55,69 +51,132 @@ const arrived =
       new Observable((subscriber) => {
         const taken: Delivery[] = [];
         const writing = open.write(deliveries.pipe(tap((delivery) => taken.push(delivery)))).subscribe(subscriber);
-        writing.add(deliveries.subscribe({ next: () => taken.splice(0).forEach(step), error: () => {} }));
+        writing.add(deliveries.subscribe({ next: () => taken.splice(0).map(step), error: () => {} }));
         return writing;
       }),
   });
 
+const ackedEarly = (type: 'dml' | 'ddl' | 'syncpoint') =>
+  arrived(({ events }) => {
+    for (const event of events) if (event.type === type && 'ack' in event) event.ack.postFlush();
+  });
+
 describe('describeSink notices', () => {
   it.each<[string, Break, RegExp]>([
-    ['an ack before durable', arrived(({ events }) => events.forEach((event) => event.type === 'dml' && event.ack.postFlush())), /^I1: acks nothing/],
-    ['acks behind a failed write', (open) => ({
-      write: (deliveries) =>
-        new Observable((subscriber) => {
-          const taken: Delivery[] = [];
-          return open.write(deliveries.pipe(tap((delivery) => taken.push(delivery)))).subscribe({
-            next: (report) => subscriber.next(report),
-            error: (error: unknown) => {
-              for (const { events } of taken) for (const event of events) if (event.type === 'dml') event.ack.postFlush();
-              subscriber.error(error);
-            },
-            complete: () => subscriber.complete(),
-          });
-        }),
-    }), /^I1: a write that failed/],
-    ['one of two that share a position acked early', arrived(({ events }) => {
-      const [first, second] = events;
-      if (first?.type === 'dml' && second?.type === 'dml') first.ack.postFlush();
-    }), /^I3/],
-    ['a source that is not remembered', (open) => ({ identity: null, claim: async () => {}, write: open.write }), /^refuses another source/],
-    ['rows that are forgotten at the end', (open) => ({
-      write: (deliveries) =>
-        new Observable((subscriber) => {
-          const writing = open.write(new Observable((inner) => deliveries.subscribe({ next: (delivery) => inner.next(delivery), error: (error: unknown) => inner.error(error) }))).subscribe(subscriber);
-          writing.add(deliveries.subscribe({ complete: () => subscriber.complete(), error: () => {} }));
-          return writing;
-        }),
-    }), /^flushes everything it has accepted/],
-    ['an error that ends well', (open) => ({
-      write: (deliveries) =>
-        new Observable((subscriber) =>
-          open.write(deliveries).subscribe({ next: (report) => subscriber.next(report), error: () => subscriber.complete(), complete: () => subscriber.complete() }),
-        ),
-    }), /^passes an error/],
-    ['schema changes before their rows', arrived(({ events }) => events.forEach((event) => event.type === 'ddl' && event.ack.postFlush())), /^a block event is durable behind/],
-    ['reordering', (open) => ({ write: (deliveries) => open.write(deliveries.pipe(map((delivery) => delivery.with([...delivery.events].reverse())))) }), /position order/],
-    ['a checkpoint that goes back', (open, memory) => ({
-      ...open,
-      publishCheckpoint: async (checkpointTs) => void (memory.published as bigint[]).push(checkpointTs),
-    }), /never goes back/],
-    ['empty deliveries that are not registered', (open) => ({
-      write: (deliveries) => open.write(new Observable((inner) => deliveries.subscribe({
-        next: (delivery) => delivery.events.some(({ type }) => type !== 'resolved') && inner.next(delivery),
-        error: (error: unknown) => inner.error(error),
-        complete: () => inner.complete(),
-      }))),
-    }), /^I7/],
-    ['syncpoints that pass by the rows', arrived(({ events }) => events.forEach((event) => event.type === 'syncpoint' && event.ack.postFlush())), /^a syncpoint is acked/],
-  ])('%s', async (_, how, title) => {
-    const failures = await failuresOf((runner) => describeSink('broken', brokenSink(how), runner));
-    expect(failures).toContainEqual(expect.stringMatching(title));
-  }, 60_000);
+    ['an ack before durable', ackedEarly('dml'), /^I1: acks nothing/],
+    [
+      'acks behind a failed write',
+      (open) => ({
+        write: (deliveries) =>
+          new Observable((subscriber) => {
+            const taken: Delivery[] = [];
+            return open.write(deliveries.pipe(tap((delivery) => taken.push(delivery)))).subscribe({
+              next: (report) => subscriber.next(report),
+              error: (error: unknown) => {
+                for (const { events } of taken) for (const event of events) if (event.type === 'dml') event.ack.postFlush();
+                subscriber.error(error);
+              },
+              complete: () => subscriber.complete(),
+            });
+          }),
+      }),
+      /^I1: a write that failed/,
+    ],
+    [
+      'one of two that share a position acked early',
+      arrived(({ events }) => {
+        const [first, second] = events;
+        if (first?.type === 'dml' && second?.type === 'dml') first.ack.postFlush();
+      }),
+      /^I3/,
+    ],
+    [
+      'a source that is not remembered',
+      (open) => ({ identity: null, claim: async () => {}, write: open.write }),
+      /^refuses another source/,
+    ],
+    [
+      'rows that are forgotten at the end',
+      (open) => ({
+        write: (deliveries) =>
+          new Observable((subscriber) => {
+            const writing = open
+              .write(
+                new Observable((inner) =>
+                  deliveries.subscribe({ next: (delivery) => inner.next(delivery), error: (error: unknown) => inner.error(error) }),
+                ),
+              )
+              .subscribe(subscriber);
+            writing.add(deliveries.subscribe({ complete: () => subscriber.complete(), error: () => {} }));
+            return writing;
+          }),
+      }),
+      /^flushes everything it has accepted/,
+    ],
+    [
+      'an error that ends well',
+      (open) => ({
+        write: (deliveries) =>
+          new Observable((subscriber) =>
+            open.write(deliveries).subscribe({
+              next: (report) => subscriber.next(report),
+              error: () => subscriber.complete(),
+              complete: () => subscriber.complete(),
+            }),
+          ),
+      }),
+      /^passes an error/,
+    ],
+    ['schema changes before their rows', ackedEarly('ddl'), /^a block event is durable behind/],
+    [
+      'reordering',
+      (open) => ({ write: (deliveries) => open.write(deliveries.pipe(map((delivery) => delivery.with([...delivery.events].reverse())))) }),
+      /position order/,
+    ],
+    [
+      'a checkpoint that goes back',
+      (open, memory) => ({
+        ...open,
+        publishCheckpoint: async (checkpointTs) => void (memory.published as bigint[]).push(checkpointTs),
+      }),
+      /never goes back/,
+    ],
+    [
+      'empty deliveries that are not registered',
+      (open) => ({
+        write: (deliveries) =>
+          open.write(
+            new Observable((inner) =>
+              deliveries.subscribe({
+                next: (delivery) => delivery.events.some(({ type }) => type !== 'resolved') && inner.next(delivery),
+                error: (error: unknown) => inner.error(error),
+                complete: () => inner.complete(),
+              }),
+            ),
+          ),
+      }),
+      /^I7/,
+    ],
+    ['syncpoints that pass by the rows', ackedEarly('syncpoint'), /^a syncpoint is acked/],
+  ])(
+    '%s',
+    async (_, how, title) => {
+      const failures = await failuresOf((runner) => describeSink('broken', brokenSink(how), runner));
+      expect(failures).toContainEqual(expect.stringMatching(title));
+    },
+    60_000,
+  );
 
   it('nothing in a sink that is whole', async () => {
-    expect(await failuresOf((runner) => describeSink('whole', brokenSink(() => ({})), runner))).toEqual([]);
-    expect(await failuresOf((runner) => describeSink('whole', brokenSink(arriving(() => {})), runner))).toEqual([]);
+    expect(
+      await failuresOf((runner) =>
+        describeSink(
+          'whole',
+          brokenSink(() => ({})),
+          runner,
+        ),
+      ),
+    ).toEqual([]);
   });
 });
 
@@ -142,7 +201,11 @@ describe('describeSource notices', () => {
   it.each<[string, Parameters<typeof brokenSource>[0], RegExp]>([
     [
       'a resolved mark that is too far',
-      { deliveries: (delivery) => [delivery.with(delivery.events.map((event) => (event.type === 'resolved' ? resolvedEvent(event.commitTs + 10n) : event)))] },
+      {
+        deliveries: (delivery) => [
+          delivery.with(delivery.events.map((event) => (event.type === 'resolved' ? resolvedEvent(event.commitTs + 10n) : event))),
+        ],
+      },
       /^I2/,
     ],
     [
@@ -176,10 +239,14 @@ describe('describeSource notices', () => {
     ],
     ['a change that is given twice', { deliveries: (delivery) => [delivery, delivery] }, /^gives each change/],
     ['an identity of its own each time', { open: () => ({ identity: { start: Math.random() } }) }, /^is the same source/],
-  ])('%s', async (_, how, title) => {
-    const failures = await failuresOf((runner) => describeSource('broken', brokenSource(how), runner));
-    expect(failures).toContainEqual(expect.stringMatching(title));
-  }, 60_000);
+  ])(
+    '%s',
+    async (_, how, title) => {
+      const failures = await failuresOf((runner) => describeSource('broken', brokenSource(how), runner));
+      expect(failures).toContainEqual(expect.stringMatching(title));
+    },
+    60_000,
+  );
 
   it('a source that skips what it had confirmed, instead of refusing (I6)', async () => {
     const make = async () => {

@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import { delay } from 'rxjs';
 import { definePipeline, memoryCheckpoint, type PipelineDefinition } from '../../../lib/index.ts';
-import { deliveryOf } from '../../../lib/testing/marbles/notation.ts';
 import { memorySink, memorySource, testPipeline, type VirtualTime, virtualTime } from '../../../lib/testing/index.ts';
+import { deliveryOf } from '../../../lib/testing/marbles/notation.ts';
 import { filterRows, lift, perEvent } from '../../../operators/index.ts';
 import { cloudStorage, readTable } from '../../../pipelines/index.ts';
 import { errorOf } from '../../support/run-world.ts';
@@ -25,7 +25,7 @@ describe('testPipeline', () => {
       await test.advance(1000);
       expect(idsOf(test.sink.changes('a'))).toEqual([5, 6]);
       expect(test.arrivals.map(({ changes }) => idsOf(changes))).toEqual([[5], [6]]);
-      expect(test.acks.map(({ ack }) => ack)).toEqual(['enqueued', 'flushed', 'enqueued', 'flushed']);
+      expect(test.acks.map(({ ack }) => ack)).toEqual(['enqueued', 'enqueued', 'flushed', 'flushed']);
       expect(test.checkpointTs).toBe(6n);
       expect(test.confirmed.at(-1)).toBe(6n);
       expect(test.sink.published.at(-1)).toBe(6n);
@@ -36,7 +36,13 @@ describe('testPipeline', () => {
     'runs the stages of the definition on the virtual clock, asynchronous ones too',
     inTime(async ({ clock }) => {
       const slow = lift('slow', delay(250, clock.scheduler));
-      const test = testPipeline(definition(filterRows('public.a', (row) => row.position.commitTs !== 6n), slow), { clock });
+      const test = testPipeline(
+        definition(
+          filterRows('public.a', (row) => row.position.commitTs !== 6n),
+          slow,
+        ),
+        { clock },
+      );
       test.feed(...events('a@5', 'a@6', 'a@7'));
       await test.advance(249);
       expect(test.arrivals).toEqual([]);
@@ -109,10 +115,57 @@ describe('testPipeline', () => {
       const test = testPipeline(definition(slow, watch), { clock, sink });
       test.feed(...events('a@5', 'a@6', 'a@7'));
       await test.advance(250);
-      const before = JSON.stringify([seen.map(String), test.acks.length, test.checkpoints.length, test.confirmed.length, sink.pieces.length]);
+      const before = JSON.stringify([
+        seen.map(String),
+        test.acks.length,
+        test.checkpoints.length,
+        test.confirmed.length,
+        sink.pieces.length,
+      ]);
       test.crash();
       await test.advance(100_000);
-      expect(JSON.stringify([seen.map(String), test.acks.length, test.checkpoints.length, test.confirmed.length, sink.pieces.length])).toBe(before);
+      expect(JSON.stringify([seen.map(String), test.acks.length, test.checkpoints.length, test.confirmed.length, sink.pieces.length])).toBe(
+        before,
+      );
+    }),
+  );
+
+  it(
+    'a write that hangs in a crash is not taken up when the target goes on, and the next life writes it (I8)',
+    inTime(async ({ clock }) => {
+      const test = testPipeline(definition(), { clock });
+      test.sink.hold();
+      test.feed(...events('a@5'));
+      await test.advance(10);
+      test.crash();
+      test.sink.release();
+      await test.advance(1000);
+      expect(test.sink.pieces).toEqual([]);
+      test.restart();
+      await test.advance(10);
+      expect(idsOf(test.sink.changes())).toEqual([5]);
+    }),
+  );
+
+  it(
+    'a connection that breaks later breaks for the life that runs then, not for one that is gone',
+    inTime(async ({ clock }) => {
+      const test = testPipeline(definition(), { clock });
+      test.feed('a@5');
+      await test.advance(300);
+      test.crash();
+      test.restart();
+      await test.advance(10);
+      test.feed('--#');
+      test.feed('-----a@6');
+      expect(await errorOf(test.advance(100))).toMatchObject({
+        code: 'MR_SOURCE_FAILED',
+        details: { reason: expect.stringContaining('--#') },
+      });
+      test.restart();
+      await test.advance(300);
+      expect(idsOf(test.sink.changes())).toEqual([5, 6]);
+      expect(test.checkpointTs).toBe(6n);
     }),
   );
 
@@ -216,15 +269,13 @@ describe('testPipeline', () => {
     }),
   );
 
-  it.each(['crash', 'stop', 'restart'] as const)(
-    'says what is wrong with a %s at the wrong time',
-    (call) =>
-      virtualTime(async ({ clock }) => {
-        const test = testPipeline(definition(), { clock });
-        if (call !== 'restart') test.crash();
-        const error = await errorOf((async () => test[call]())());
-        expect(error).toMatchObject({ code: 'MR_TEST_PIPELINE_MISUSED', details: { call } });
-      }),
+  it.each(['crash', 'stop', 'restart'] as const)('says what is wrong with a %s at the wrong time', (call) =>
+    virtualTime(async ({ clock }) => {
+      const test = testPipeline(definition(), { clock });
+      if (call !== 'restart') test.crash();
+      const error = await errorOf((async () => test[call]())());
+      expect(error).toMatchObject({ code: 'MR_TEST_PIPELINE_MISUSED', details: { call } });
+    }),
   );
 
   it(

@@ -43,7 +43,9 @@ describe('virtualTime', () => {
   it('has a context on its clock, for RxJS operators too', () =>
     virtualTime(async ({ clock, context }) => {
       const seen: string[] = [];
-      of('a').pipe(delay(20, context.clock.scheduler)).subscribe((value) => seen.push(`${clock.now()} ${value}`));
+      of('a')
+        .pipe(delay(20, context.clock.scheduler))
+        .subscribe((value) => seen.push(`${clock.now()} ${value}`));
       await clock.advance(20);
       expect(seen).toEqual(['20 a']);
     }));
@@ -118,7 +120,10 @@ describe('virtualTime', () => {
       },
       { maxMs: 60_000 },
     );
-    await expect(stalled).rejects.toMatchObject({ code: 'MR_VIRTUAL_TIME_STALLED', details: { nowMs: 60_000, reason: 'it was given 60000 ms' } });
+    await expect(stalled).rejects.toMatchObject({
+      code: 'MR_VIRTUAL_TIME_STALLED',
+      details: { nowMs: 60_000, reason: 'it was given 60000 ms' },
+    });
   });
 
   it('names what is waited for outside the clock: a timer of node:timers, which nobody can refuse', async () => {

@@ -70,7 +70,8 @@ describe('options of the cloud storage sink', () => {
     ['protocol=csv&delete-only-output-handle-key-columns=true', 'MR_INVALID_OPTION', 'false with csv'],
     ['protocol=csv&output-raw-change-event=true', 'MR_INVALID_OPTION', 'false with csv'],
     ['flush=interval=1h', 'MR_UNKNOWN_OPTION', 'unknown option flush'],
-    ['spool-disk-quota=1GiB', 'MR_UNKNOWN_OPTION', 'unknown option spool-disk-quota'],
+    ['spool-disk-quota=1GiB', 'MR_UNKNOWN_OPTION', 'unknown option spool-disk-quota of the cloud storage sink (TiCDC'],
+    ['file-expiration-days=3', 'MR_UNKNOWN_OPTION', 'here it comes later'],
   ])('?%s is %s', (query, code, words) => {
     expect(() => viaUri(query)).toThrow(expect.objectContaining({ code, message: expect.stringContaining(words) }));
   });

@@ -13,14 +13,15 @@ import { readBack, readRows } from './read-back.ts';
 import { RULES } from './rules.ts';
 import { SessionOrigin } from './session-origin.ts';
 import { SimCheckpoints } from './sim-checkpoints.ts';
+import { StallingStore } from './stalling-store.ts';
 import { WatchedStore } from './watched-store.ts';
 
 /**
  * A capture from end to end on one node under every fault: source → operators → cloud storage sink → checkpoint, run again whenever it ends. Then calm: everything
  * committed must come, and readers must see it once, in order.
  */
-export async function capture(sim: Simulation, parts: CaptureParts = HONEST): Promise<void> {
-  const world = new CaptureWorld(sim, planOf(sim), parts);
+export async function capture(sim: Simulation, parts: CaptureParts = HONEST, plan: Partial<Plan> = {}): Promise<void> {
+  const world = new CaptureWorld(sim, { ...planOf(sim), ...plan }, parts);
   world.start();
   await world.live();
 }
@@ -36,6 +37,7 @@ class CaptureWorld {
   readonly #disk: SimDisk;
   readonly #checkpoints: SimCheckpoints;
   readonly #target: WatchedStore;
+  readonly #stalling: StallingStore;
   readonly #store: SimObjectStore;
   readonly #monitor: Monitor;
   #running: Running | null = null;
@@ -46,12 +48,13 @@ class CaptureWorld {
     this.#plan = plan;
     this.#parts = parts;
     this.#origin = plan.origin === 'postgres' ? new PostgresOrigin(sim, plan, parts) : new SessionOrigin(sim, plan, parts);
-    this.#monitor = new Monitor(sim, this.#origin);
     this.#node = sim.node('node', { faults: plan.nodeFaults, restartAfterMs: [0, 500] });
+    this.#monitor = new Monitor(sim, this.#node, this.#origin);
     this.#disk = new SimDisk(sim, { node: this.#node, faults: plan.diskFaults });
     this.#checkpoints = new SimCheckpoints(sim, plan.diskFaults.fails ?? 0);
     this.#target = new WatchedStore(this.#monitor);
-    this.#store = new SimObjectStore(sim, { latencyMs: plan.storeLatencyMs, faults: plan.storeFaults, objects: this.#target });
+    this.#stalling = new StallingStore(sim, this.#target);
+    this.#store = new SimObjectStore(sim, { latencyMs: plan.storeLatencyMs, faults: plan.storeFaults, objects: this.#stalling });
   }
 
   start(): void {
@@ -69,7 +72,9 @@ class CaptureWorld {
     const sim = this.#sim;
     const origin = this.#origin;
     const monitor = this.#monitor;
+    const stalled = this.#stall();
     await origin.live();
+    await stalled;
     sim.calm();
     await sim.eventually(RULES.liveness, () => this.#hasAll(), 180_000);
     let endTs = 0n;
@@ -83,6 +88,15 @@ class CaptureWorld {
     }
     await this.#readBack();
     await readRows(this.#readers());
+  }
+
+  async #stall(): Promise<void> {
+    const { clock } = this.#sim;
+    const { storeStallMs } = this.#plan;
+    if (storeStallMs === 0) return;
+    await clock.sleep(this.#sim.between(0, 2000));
+    this.#stalling.stall(storeStallMs);
+    await clock.sleep(storeStallMs);
   }
 
   /** Runs the pipeline whenever it does not run. */

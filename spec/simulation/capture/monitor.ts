@@ -2,9 +2,9 @@ import { tap } from 'rxjs';
 import { type AckedEvent, ALL_DISPATCHERS, type ChangeEvent, type Delivery, isAckedEvent, tableOf } from '../../../lib/events/index.ts';
 import type { Checkpoint, CheckpointStore, OpenSink, Sink, Source, Stage } from '../../../lib/index.ts';
 import { operator } from '../../../lib/index.ts';
-import type { Simulation } from '../../../lib/testing/index.ts';
+import type { SimNode, Simulation } from '../../../lib/testing/index.ts';
 import { AckOrder } from './ack-order.ts';
-import { Arrivals } from './arrivals.ts';
+import { Arrivals, type Breach } from './arrivals.ts';
 import type { ExpectedTable } from './expected.ts';
 import type { Origin } from './origin.ts';
 import { RULES, type Rule } from './rules.ts';
@@ -20,13 +20,15 @@ export class Monitor implements StoreWatcher {
   publishedTs: bigint | null = null;
   confirmedTs: bigint | null = null;
   readonly #sim: Simulation;
+  readonly #node: SimNode;
   readonly #origin: Origin;
   readonly #byName: ReadonlyMap<string, ExpectedTable>;
   #arrivals: Arrivals;
   #acks: AckOrder;
   #checkedAt = '';
 
-  constructor(sim: Simulation, origin: Origin) {
+  constructor(sim: Simulation, node: SimNode, origin: Origin) {
+    this.#node = node;
     this.#sim = sim;
     this.#origin = origin;
     this.#byName = new Map(origin.tables.map((table) => [table.fullName, table]));
@@ -212,11 +214,14 @@ export class Monitor implements StoreWatcher {
     }
   }
 
-  #arrivedEvent(arrivals: Arrivals, event: ChangeEvent) {
+  #arrivedEvent(arrivals: Arrivals, event: ChangeEvent): Breach | null {
+    if (isAckedEvent(event) && this.#origin.isStale(event)) {
+      return { rule: 'epoch', reason: `an event of epoch ${event.epoch}, which is over, arrives` };
+    }
     if (event.type !== 'dml' && event.type !== 'truncate') return null;
     const { sourceSchema, sourceName } = tableOf(event);
     const table = this.#byName.get(`${sourceSchema}.${sourceName}`);
-    if (table === undefined) return { rule: 'reader' as const, reason: `changes of ${sourceSchema}.${sourceName}, which is not captured, arrive` };
+    if (table === undefined) return { rule: 'reader', reason: `changes of ${sourceSchema}.${sourceName}, which is not captured, arrive` };
     if (event.type === 'truncate') return arrivals.changed(table, event.position.commitTs, event.position.ordinal);
     const { rows } = event;
     for (let row = 0; row < rows.rowCount; row++) {
@@ -260,6 +265,7 @@ export class Monitor implements StoreWatcher {
     if (serverTs !== null && serverTs > allowedTs && serverTs > this.#origin.beginningTs()) {
       this.broken('keepalive', `the server was told ${serverTs}, and the stored checkpoint is ${this.storedTs}`);
     }
+    if (this.#origin.silencesOf(this.#node.clock) > 0) this.broken('keepalive', 'the server heard nothing of a client that was there, and gave it up');
     if (this.storedTs === null) return;
     this.update();
     const now = `${this.storedTs}/${this.#origin.tables.map(({ changes }) => changes.length).join()}`;

@@ -1,4 +1,5 @@
 import type { Clock, Source, Stage } from '../../../lib/index.ts';
+import type { AckedEvent } from '../../../lib/events/index.ts';
 import type { ExpectedTable } from './expected.ts';
 
 /** A value by column name, as text; a column that the change did not bring is left out. */
@@ -38,8 +39,10 @@ export interface Origin {
   serverTs(): bigint | null;
   /** Up to where it may believe so before anything was confirmed. */
   beginningTs(): bigint;
-  /** Sessions that the database gave up because it heard nothing of a client that was there. */
-  readonly silences: number;
+  /** Whether the event is of an epoch that is over. */
+  isStale(event: AckedEvent): boolean;
+  /** How often the database gave up a client that was there, and to which it could speak, because it heard nothing of it. */
+  silencesOf(clock: Clock): number;
   /** Worked out afresh: every change of the table. */
   changesOf(table: ExpectedTable): readonly OriginChange[];
   /** The rows of the table at the end; null when not all of them can have come. */

@@ -25,6 +25,8 @@ export interface Plan {
   readonly storeLatencyMs: Range;
   readonly nodeFaults: NodeFaults;
   readonly storeFaults: StoreFaults;
+  /** Once, the store answers no write for so long; 0 for never. */
+  readonly storeStallMs: number;
   readonly diskFaults: DiskFaults;
   readonly serverFaults: SimPostgresFaults;
   readonly sessionFaults: SimSessionFaults;
@@ -79,6 +81,7 @@ export function planOf(sim: Simulation): Plan {
       timeout: some(0.2, 0.01),
       never: 1,
     },
+    storeStallMs: sim.chance(0.1) ? sim.between(3000, 30_000) : 0,
     diskFaults: { fails: some(0.2, 0.005), syncFails: some(0.2, 0.005), full: some(0.2, 0.005), slow: some(0.2, 0.02) },
     serverFaults: {
       refuses: some(0.3, 0.2),

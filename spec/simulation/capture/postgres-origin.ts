@@ -110,8 +110,15 @@ export class PostgresOrigin implements Origin {
     return (this.#server.slots.get(SLOT)?.consistentPoint ?? 0n) - 1n;
   }
 
-  get silences(): number {
-    return 0;
+  isStale(): boolean {
+    return false;
+  }
+
+  /** Where nothing but the client itself can keep it from being heard. */
+  silencesOf(clock: Clock): number {
+    const { nodeFaults, serverFaults } = this.#plan;
+    const hasExcuse = nodeFaults.pauseEveryMs !== undefined || (nodeFaults.stall ?? 0) > 0 || serverFaults.breaks || serverFaults.stalls;
+    return hasExcuse ? 0 : this.#server.silences.filter((client) => client === clock).length;
   }
 
   changesOf(table: ExpectedTable): readonly OriginChange[] {

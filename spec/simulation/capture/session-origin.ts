@@ -1,3 +1,4 @@
+import type { AckedEvent } from '../../../lib/events/index.ts';
 import type { Source, Stage } from '../../../lib/index.ts';
 import type { Simulation } from '../../../lib/testing/index.ts';
 import {
@@ -18,7 +19,6 @@ export class SessionOrigin implements Origin {
   readonly tables: readonly ExpectedTable[];
   readonly mayRepeat = true;
   readonly troubles;
-  readonly silences = 0;
   readonly #sim: Simulation;
   readonly #plan: Plan;
   readonly #parts: CaptureParts;
@@ -68,8 +68,12 @@ export class SessionOrigin implements Origin {
   abandon(): void {}
 
   /** An event of an epoch that is over may not pass (I9). */
-  isStale(dispatcher: ServiceTable['dispatcher'], epoch: bigint): boolean {
+  isStale({ dispatcher, epoch }: AckedEvent): boolean {
     return epoch !== this.#session.sessions.epochOf(dispatcher);
+  }
+
+  silencesOf(): number {
+    return 0;
   }
 
   update(): void {

@@ -54,6 +54,8 @@ export class SimServer implements SessionHost {
   readonly sessions = new Set<SimSession>();
   /** What clients did that they must not: empty when all is well. */
   readonly violations: string[] = [];
+  /** The clocks of the clients whose streams it gave up because it heard nothing of them. */
+  readonly silences: Clock[] = [];
   readonly #latencyMs: number;
   readonly #fateOf: NonNullable<SimServerOptions['fateOf']>;
   #connections = 0;
@@ -104,13 +106,14 @@ export class SimServer implements SessionHost {
   /** Rows for a statement that the source makes. A statement that it does not know is an error, so that nobody rests on it. */
   answer(sql: string, snapshot: SimSnapshot | null): TextRow[] {
     const { database } = this;
-    const slot = /FROM pg_replication_slots s WHERE slot_name = '([^']+)'/.exec(sql);
-    if (slot !== null) return this.slots.row(slot[1]!, this.walSenderTimeoutMs);
-    const oids = /c\.oid IN \(([\d, ]+)\)/.exec(sql);
+    // The statement about tables is long, and what it asks for stands at its end.
+    const oids = textBetween(sql, 'c.oid IN (', ')');
     if (oids !== null) {
-      const catalogs = oids[1]!.split(', ').map((oid) => snapshot?.tables.get(Number(oid))?.catalog ?? database.catalog(Number(oid)));
+      const catalogs = oids.split(', ').map((oid) => snapshot?.tables.get(Number(oid))?.catalog ?? database.catalog(Number(oid)));
       return catalogs.filter((catalog) => catalog !== null).map((catalog) => ({ table: catalog.toText() }));
     }
+    const slot = textBetween(sql, "FROM pg_replication_slots s WHERE slot_name = '", "'");
+    if (slot !== null) return this.slots.row(slot, this.walSenderTimeoutMs);
     if (sql === 'IDENTIFY_SYSTEM') {
       const xlogpos = formatLsn(database.walEnd);
       return [{ systemid: database.systemIdentifier, timeline: '1', xlogpos, dbname: database.name }];
@@ -219,4 +222,9 @@ export class SimServer implements SessionHost {
 
 /** More than a read needs beside a frame: the chunk is never made anew. */
 const CHUNK_BYTES = 128 * 1024;
+function textBetween(text: string, before: string, after: string): string | null {
+  const at = text.lastIndexOf(before);
+  return at < 0 ? null : text.slice(at + before.length, text.indexOf(after, at + before.length));
+}
+
 const ONE_SIDED = ['client', 'server', 'nobody'] as const;

@@ -16,6 +16,7 @@ export interface SessionHost {
   readonly walSenderTimeoutMs: number;
   readonly sessions: Set<SimSession>;
   readonly violations: string[];
+  readonly silences: Clock[];
   answer(sql: string, snapshot: SimSnapshot | null): readonly ResultRow[];
   tableOf(quoted: string): SimTable | null;
 }
@@ -89,6 +90,11 @@ export class SimSession {
     }
   }
 
+  #giveUp(): void {
+    this.#server.silences.push(this.#link.clientClock);
+    this.#terminate();
+  }
+
   #terminate(): void {
     this.#link.end();
     this.close();
@@ -104,12 +110,15 @@ export class SimSession {
   }
 
   #answer(sql: string): Buffer {
+    if (sql.startsWith('BEGIN')) this.#begin(sql);
+    else if (sql.startsWith('ROLLBACK')) this.#unlock();
+    else if (sql.startsWith('SAVEPOINT')) this.#lock(/LOCK TABLE (\S+) IN ACCESS SHARE MODE/.exec(sql)![1]!);
+    return sessionFrames.result(this.#server.answer(sql, this.#snapshot));
+  }
+
+  #begin(sql: string): void {
     const snapshot = /SET TRANSACTION SNAPSHOT '(\d+)'/.exec(sql);
     if (snapshot !== null) this.#snapshot = this.#server.database.snapshots.get(BigInt(snapshot[1]!)) ?? null;
-    if (sql.startsWith('ROLLBACK')) this.#unlock();
-    const lock = /LOCK TABLE (\S+) IN ACCESS SHARE MODE/.exec(sql);
-    if (lock !== null) this.#lock(lock[1]!);
-    return sessionFrames.result(this.#server.answer(sql, this.#snapshot));
   }
 
   #start(sql: string): void {
@@ -124,7 +133,7 @@ export class SimSession {
     this.#link.send(sessionFrames.copyBoth());
     const sender = new WalSender({
       ...{ database, slots, slot, clock, random, timeoutMs, from: parseLsn(lsn!)!, link: this.#link },
-      onEnd: (error) => (error === null ? this.#terminate() : this.fail(error.sqlState, error.reason)),
+      onEnd: (error) => (error === null ? this.#giveUp() : this.fail(error.sqlState, error.reason)),
       onViolation: (reason) => this.#server.violations.push(reason),
     });
     this.#sender = sender;

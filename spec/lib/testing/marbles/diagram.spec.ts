@@ -4,6 +4,7 @@ import { isMillraceError } from '../../../../lib/errors.ts';
 import { type Diagram, type DiagramUse, parseDiagram } from '../../../../lib/testing/marbles/diagram.ts';
 import { printDiagram, printGroup, printItem } from '../../../../lib/testing/marbles/print-diagram.ts';
 import { printEvent } from '../../../../lib/testing/marbles/print-event.ts';
+import { failureOf } from './failure-of.ts';
 import { anySketch } from './sketches.ts';
 
 /** What happens when: `0 a@5`, `3 |`. */
@@ -143,16 +144,6 @@ describe('a marble diagram', () => {
     );
   });
 });
-
-function failureOf(act: () => unknown) {
-  try {
-    act();
-  } catch (error) {
-    if (isMillraceError(error)) return error;
-    throw error;
-  }
-  throw new Error('nothing failed');
-}
 
 /** Items in their canonical text. */
 function item(): fc.Arbitrary<string> {

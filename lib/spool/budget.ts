@@ -1,0 +1,87 @@
+import type { SpoolLimits } from './limits.ts';
+
+/** How full a spool is. Bytes are accounting bytes (`blobBytes`), the same for memory and disk. */
+export interface SpoolLevel {
+  readonly memoryBytes: number;
+  /** Of entries that are on disk, or on the way there. */
+  readonly diskBytes: number;
+  /** What the files take, or will: a file goes when the last of its entries does, so it is more than `diskBytes`. The disk quota bounds this one. */
+  readonly fileBytes: number;
+  readonly entries: number;
+  /** Whether enqueue acks are held. */
+  readonly isPaused: boolean;
+}
+
+export const EMPTY_LEVEL: SpoolLevel = Object.freeze({ memoryBytes: 0, diskBytes: 0, fileBytes: 0, entries: 0, isPaused: false });
+
+export type SpoolTier = 'memory' | 'disk';
+
+export type SpoolInput =
+  /** An entry comes; `isBehind`: others wait for disk quota before it. */
+  | { readonly type: 'enqueue'; readonly bytes: number; readonly isBehind: boolean }
+  /** An accepted entry goes. */
+  | { readonly type: 'release'; readonly tier: SpoolTier; readonly bytes: number }
+  /** Files are gone, or room that an entry would have taken there is not needed. */
+  | { readonly type: 'free'; readonly bytes: number };
+
+/**
+ * What becomes of an input: where the entry goes (`oversized`: to memory, because no disk quota would ever hold it; `wait`: nowhere, nothing is counted),
+ * `resume` when held acks are to run, or nothing.
+ */
+export type SpoolOutput = SpoolTier | 'oversized' | 'wait' | 'resume' | 'none';
+
+/**
+ * One step of the budget (spec storage-sink §2.4, §2.5): memory first, then disk, within the quota; paused above the high marks, until at or below the low
+ * ones, and sticky between.
+ */
+export function spoolStep(
+  limits: SpoolLimits,
+  level: SpoolLevel,
+  input: SpoolInput,
+): { readonly level: SpoolLevel; readonly output: SpoolOutput } {
+  switch (input.type) {
+    case 'enqueue': {
+      const output = placeOf(limits, level, input.bytes, input.isBehind);
+      return { level: output === 'wait' ? level : acquired(limits, level, output, input.bytes), output };
+    }
+    case 'release': {
+      const left = released(level, input.tier, input.bytes);
+      if (!level.isPaused || !isLow(limits, left)) return { level: left, output: 'none' };
+      return { level: { ...left, isPaused: false }, output: 'resume' };
+    }
+    case 'free':
+      return { level: { ...level, fileBytes: Math.max(0, level.fileBytes - input.bytes) }, output: 'none' };
+    default:
+      return input satisfies never;
+  }
+}
+
+function placeOf(limits: SpoolLimits, level: SpoolLevel, bytes: number, isBehind: boolean): SpoolTier | 'oversized' | 'wait' {
+  if (level.memoryBytes + bytes <= limits.memoryBytes) return 'memory';
+  if (bytes > limits.diskQuotaBytes) return 'oversized';
+  // Not past those who wait: a large one would wait for ever.
+  return isBehind || level.fileBytes + bytes > limits.diskQuotaBytes ? 'wait' : 'disk';
+}
+
+function acquired(limits: SpoolLimits, level: SpoolLevel, place: SpoolTier | 'oversized', bytes: number): SpoolLevel {
+  const toDisk = place === 'disk' ? bytes : 0;
+  const memoryBytes = level.memoryBytes + bytes - toDisk;
+  const diskBytes = level.diskBytes + toDisk;
+  const entries = level.entries + 1;
+  const isHigh = memoryBytes + diskBytes > limits.highBytes || entries > limits.highEntries;
+  return { memoryBytes, diskBytes, fileBytes: level.fileBytes + toDisk, entries, isPaused: level.isPaused || isHigh };
+}
+
+function released(level: SpoolLevel, tier: SpoolTier, bytes: number): SpoolLevel {
+  const fromDisk = tier === 'disk' ? bytes : 0;
+  return {
+    ...level,
+    memoryBytes: Math.max(0, level.memoryBytes - bytes + fromDisk),
+    diskBytes: Math.max(0, level.diskBytes - fromDisk),
+    entries: Math.max(0, level.entries - 1),
+  };
+}
+
+function isLow(limits: SpoolLimits, { memoryBytes, diskBytes, entries }: SpoolLevel): boolean {
+  return memoryBytes + diskBytes <= limits.lowBytes && entries <= limits.lowEntries;
+}

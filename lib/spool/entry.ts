@@ -1,0 +1,77 @@
+import type { TwoStageAck } from '../events/index.ts';
+import { blobBytes } from './blob.ts';
+import type { Place } from './segment-files.ts';
+
+/** What is given to a spool: bytes, which belong to it from then on, and their acks. */
+export interface SpoolMessage {
+  /** What goes along with the value and comes back beside it, the positions of the rows; or null. */
+  readonly key: Buffer | null;
+  /** The encoded rows, in pieces. */
+  readonly value: readonly Buffer[];
+  /** The length of `value` in all. */
+  readonly valueBytes: number;
+  readonly rows: number;
+  readonly ack: TwoStageAck;
+}
+
+/**
+ * Where the bytes of an entry are. `memory`: in the memory tier; `waiting`: not accepted yet, because the disk has no room, and in memory; `queued`, `writing`:
+ * counted as on disk, and in memory until they are there; `disk`; `consumed`: let go.
+ */
+export type SpoolEntryState = 'memory' | 'waiting' | 'queued' | 'writing' | 'disk' | 'consumed';
+
+/** What a spool holds of one message, from `enqueue` until it is let go. */
+export interface SpoolEntry {
+  readonly state: SpoolEntryState;
+  /** Accounting bytes (spec storage-sink §2.3). */
+  readonly bytes: number;
+  readonly valueBytes: number;
+  readonly rows: number;
+  /** Its rows are durable, or stale and discarded: the flush ack runs, once, then the entry is let go. Nothing is loaded. */
+  flushed(): void;
+  /** Lets the entry go without a flush ack; an enqueue ack that is held stays in line. Idempotent. */
+  release(): void;
+}
+
+/** @internal An entry as its spool sees it. */
+export class Entry implements SpoolEntry {
+  readonly bytes: number;
+  readonly valueBytes: number;
+  readonly rows: number;
+  readonly ack: TwoStageAck;
+  state: SpoolEntryState = 'waiting';
+  /** Null when its bytes are on disk alone, or nowhere. */
+  content: { readonly key: Buffer | null; readonly value: readonly Buffer[] } | null;
+  /** Where its bytes are on disk, once they are. */
+  place: Place | null = null;
+  checksum = 0;
+  /** Whether its content was read, and so is in use until the entry is let go. */
+  isPinned = false;
+  /** Whether its enqueue ack is held. */
+  isHeld = false;
+  isFlushed = false;
+  waitingSinceMs = 0;
+  /** Of `Pressure`, while it takes room on disk. */
+  round = 0;
+  readonly #letGo: (entry: Entry) => void;
+
+  constructor({ key, value, valueBytes, rows, ack }: SpoolMessage, letGo: (entry: Entry) => void) {
+    this.bytes = blobBytes(key?.length ?? 0, valueBytes);
+    this.valueBytes = valueBytes;
+    this.rows = rows;
+    this.ack = ack;
+    this.content = { key, value };
+    this.#letGo = letGo;
+  }
+
+  flushed(): void {
+    if (this.state === 'consumed') return;
+    this.isFlushed = true;
+    this.ack.postFlush();
+    this.release();
+  }
+
+  release(): void {
+    if (this.state !== 'consumed') this.#letGo(this);
+  }
+}
