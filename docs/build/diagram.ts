@@ -263,18 +263,26 @@ function axis(frames: readonly number[], columns: Spread['columns'], start: numb
 
 function boxOf(expression: string, width: number): { readonly lines: readonly string[]; readonly height: number } {
   const fits = Math.floor((width - 24) / textWidth('x', 15));
-  const lines: string[] = [];
-  for (const whole of expression.split(' ')) {
-    const word = whole.length > fits ? `${whole.slice(0, fits - 1)}…` : whole;
-    const last = lines.at(-1);
-    if (last !== undefined && last.length + 1 + word.length <= fits) lines[lines.length - 1] = `${last} ${word}`;
-    else lines.push(word);
-  }
+  const lines = brokenCode(expression, fits);
   const named = lines.map((line, i) => {
     const name = i === 0 ? (/^\w+/.exec(line)?.[0] ?? '') : '';
     return `${name === '' ? '' : `<tspan class="strong">${name}</tspan>`}${escapeXml(line.slice(name.length))}`;
   });
   return { lines: named, height: 24 + 20 * lines.length };
+}
+
+/** Code in lines of at most `fits` characters, broken at the blanks that are least deep in brackets. */
+function brokenCode(code: string, fits: number): string[] {
+  if (code.length <= fits) return [code];
+  let depth = 0;
+  let best = { at: -1, depth: Number.POSITIVE_INFINITY };
+  for (let at = 0; at <= fits; at++) {
+    if ('([{'.includes(code[at]!)) depth++;
+    if (')]}'.includes(code[at]!)) depth--;
+    if (code[at] === ' ' && (depth <= best.depth || best.at < fits / 3)) best = { at, depth };
+  }
+  if (best.at <= 0) return [`${code.slice(0, fits - 1)}…`, ...brokenCode(code.slice(fits - 1), fits)];
+  return [code.slice(0, best.at), ...brokenCode(code.slice(best.at + 1), fits)];
 }
 
 /** The picture in words. */

@@ -135,8 +135,7 @@ interface Ack {
 function acksOf(text: string, colourOf: ColourOf): Ack[] {
   const [, kind = '', rest = text] = /^(enqueued|flushed):(.*)$/s.exec(text) ?? [];
   return eventsOf(elementOf(rest)).map((element) => {
-    const name =
-      element.kind === 'event' ? `${element.type === 'rows' ? '' : `${element.type}:`}${element.table ?? '*'}${element.place}` : rest;
+    const name = element.kind === 'event' ? wordingOf({ ...element, session: '' }).text : rest;
     return { kind, name, colour: colourOf(tablesOf(element)[0] ?? null) };
   });
 }
@@ -246,8 +245,7 @@ function eventShape(event: EventElement, colour: string): Drawable {
       return {
         ...centred(textWidth(text, SMALL_FONT) + 6, 18),
         below: 22,
-        draw: (x, y) =>
-          `<path class="bar" d="M${n(x)} ${n(y - 8)}v16"/><text class="small halo" x="${n(x)}" y="${n(y + 20)}">${markup}</text>`,
+        draw: (x, y) => `<path class="bar" d="M${n(x)} ${n(y - 8)}v16"/>${label(text, x, y + 20, 'small')}`,
       };
     case 'marker':
       return {

@@ -54,7 +54,7 @@ function eventOf(text: string): EventElement | null {
     type: type === 'rows' && isOfAll ? name : type,
     table: isOfAll || name === '' ? null : name,
     target: target === '' ? null : target,
-    place: [...new Set(place.split('+'))].join('+'),
+    place: place === '' ? '' : `@${[...new Set(place.slice(1).split('+'))].join('+')}`,
     session,
     rows: (text.match(ROW) ?? []).flatMap((row) => imagesOf(row.slice(1, -1))),
   };

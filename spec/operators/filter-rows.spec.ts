@@ -12,10 +12,26 @@ interface Note {
   note: string | null;
 }
 
+interface Order {
+  id: string;
+  region: string;
+}
+
 describe('filterRows', () => {
   const users = textTable(['id', 'note']);
 
-  it('keeps the rows for which the predicate holds, with their positions', () => {
+  it('passes on the rows for which the predicate holds', () => {
+    eventMarbles(
+      ({ events, expectEvents }) => {
+        const source = events('orders@5{id:1,region:eu}{id:2,region:us}-orders@6{id:3,region:us}-log@7-|');
+        const expected = '     orders@5{id:1,region:eu}------------------------------------------log@7-|';
+        expectEvents(source.pipe(filterRows<Order>('public.orders', (row) => row.get('region') === 'eu'))).toBe(expected);
+      },
+      { tables: { orders: ['!id', 'region'] } },
+    );
+  });
+
+  it('keeps their positions', () => {
     eventMarbles(({ events, expectDeliveries }) => {
       const source = events('a@5.0..5+6.0..3---a@7.1-|');
       const expected = '     a@5+5.2+5.4+6+6.2-[]----|';
