@@ -11,6 +11,7 @@ const PARTS: Readonly<Record<string, () => Promise<string>>> = {
   'drain-1000': () => drain(1000, 1000),
   snapshot,
   operators: () => inProcess('operators'),
+  spool: () => inProcess('spool'),
   memory,
 };
 

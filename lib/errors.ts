@@ -53,6 +53,15 @@ export const ERRORS = {
     message: 'the body of eventMarbles returned a promise',
     remedy: 'Frames pass inside the call of eventMarbles, so it can wait for nothing. Test what promises carry with virtualTime.',
   },
+  MR_MARBLES_UNFINISHED: {
+    message: '{expectation} was not told what to expect, so it would pass whatever happens',
+    remedy: 'Call toBe(diagram) on what it returns. To subscribe a stream without expecting anything, call its subscribe().',
+  },
+  MR_MARBLES_ENDLESS: {
+    message: 'a marble test has not come to rest at frame {frame}, after {steps} steps',
+    remedy:
+      'Frames pass until nothing waits for time any more. Let go of what repeats for ever: expectObservable(stream, "^----!"), take(3), or a source that ends.',
+  },
   MR_VIRTUAL_TIME_STALLED: {
     message: 'a promise is still open at virtual time {nowMs} ms: {reason}',
     remedy:

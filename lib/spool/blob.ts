@@ -12,23 +12,76 @@ export function blobBytes(keyBytes: number, valueBytes: number): number {
   return FRAME_BYTES + keyBytes + valueBytes;
 }
 
-export interface Blob {
-  readonly pieces: readonly Buffer[];
+/** What a blob is made of. */
+export interface BlobSource {
+  readonly content: { readonly key: Buffer | null; readonly value: readonly Buffer[] } | null;
   readonly bytes: number;
-  readonly checksum: number;
+  readonly valueBytes: number;
+  readonly rows: number;
 }
 
-/** The blob of a key and a value, which are not copied. */
-export function blobOf(key: Buffer | null, value: readonly Buffer[], valueBytes: number, rows: number): Blob {
-  const frame = Buffer.allocUnsafe(FRAME_BYTES);
-  const keyBytes = key?.length ?? 0;
-  frame.writeUInt32LE(1, 0);
-  frame.writeUInt32LE(keyBytes, 4);
-  frame.writeUInt32LE(valueBytes, 8);
-  frame.writeUInt32LE(rows, 12);
-  const pieces = key === null ? [frame, ...value] : [frame, key, ...value];
-  return { pieces, bytes: blobBytes(keyBytes, valueBytes), checksum: checksumOf(pieces) };
+/** Blobs one behind the other, in pieces, and the checksum of each. */
+export interface PackedBlobs {
+  readonly pieces: Buffer[];
+  readonly checksums: number[];
 }
+
+/** The blobs of these. Large values are not copied; small ones are, so that the pieces are few. */
+export function packBlobs(sources: readonly BlobSource[]): PackedBlobs {
+  const pieces: Buffer[] = [];
+  const checksums: number[] = [];
+  let toStage = sources.reduce((sum, { bytes }) => sum + stagedBytes(bytes), 0);
+  let stage = Buffer.alloc(0);
+  let [from, to] = [0, 0];
+  const cut = () => {
+    if (to > from) pieces.push(stage.subarray(from, to));
+    from = to;
+  };
+  for (const { content, bytes, valueBytes, rows } of sources) {
+    const keyBytes = bytes - FRAME_BYTES - valueBytes;
+    if (to + stagedBytes(bytes) > stage.length) {
+      cut();
+      stage = Buffer.allocUnsafe(Math.min(toStage, STAGE_BYTES));
+      from = 0;
+      to = 0;
+    }
+    toStage -= stagedBytes(bytes);
+    const start = to;
+    stage.writeUInt32LE(1, to);
+    stage.writeUInt32LE(keyBytes, to + 4);
+    stage.writeUInt32LE(valueBytes, to + 8);
+    stage.writeUInt32LE(rows, to + 12);
+    to += FRAME_BYTES;
+    const { key, value } = content!;
+    if (bytes <= SMALL_BYTES) {
+      if (key !== null) to += key.copy(stage, to);
+      for (const piece of value) to += piece.copy(stage, to);
+      checksums.push(crc32(stage.subarray(start, to)));
+    } else {
+      let checksum = crc32(stage.subarray(start, to));
+      cut();
+      if (key !== null) {
+        checksum = crc32(key, checksum);
+        pieces.push(key);
+      }
+      for (const piece of value) {
+        checksum = crc32(piece, checksum);
+        pieces.push(piece);
+      }
+      checksums.push(checksum);
+    }
+  }
+  cut();
+  return { pieces, checksums };
+}
+
+/** What of a blob is copied: all of a small one, the frame of another. */
+function stagedBytes(bytes: number): number {
+  return bytes <= SMALL_BYTES ? bytes : FRAME_BYTES;
+}
+
+const SMALL_BYTES = 4096;
+const STAGE_BYTES = 64 * 1024;
 
 export interface BlobContent {
   /** Null when it is empty. */
@@ -48,10 +101,4 @@ export function readBlob(blob: Buffer, length: number, checksum: number): BlobCo
   if (blobBytes(keyBytes, valueBytes) !== length) return `its key of ${keyBytes} and value of ${valueBytes} bytes do not make ${length}`;
   const valueAt = FRAME_BYTES + keyBytes;
   return { key: keyBytes === 0 ? null : blob.subarray(FRAME_BYTES, valueAt), value: blob.subarray(valueAt), rows: blob.readUInt32LE(12) };
-}
-
-function checksumOf(pieces: readonly Buffer[]): number {
-  let checksum = 0;
-  for (const piece of pieces) checksum = crc32(piece, checksum);
-  return checksum;
 }

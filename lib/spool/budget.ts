@@ -12,7 +12,7 @@ export interface SpoolLevel {
   readonly isPaused: boolean;
 }
 
-export const EMPTY_LEVEL: SpoolLevel = Object.freeze({ memoryBytes: 0, diskBytes: 0, fileBytes: 0, entries: 0, isPaused: false });
+export const EMPTY_LEVEL: SpoolLevel = levelOf(0, 0, 0, 0, false);
 
 export type SpoolTier = 'memory' | 'disk';
 
@@ -47,10 +47,13 @@ export function spoolStep(
     case 'release': {
       const left = released(level, input.tier, input.bytes);
       if (!level.isPaused || !isLow(limits, left)) return { level: left, output: 'none' };
-      return { level: { ...left, isPaused: false }, output: 'resume' };
+      const { memoryBytes, diskBytes, fileBytes, entries } = left;
+      return { level: levelOf(memoryBytes, diskBytes, fileBytes, entries, false), output: 'resume' };
     }
-    case 'free':
-      return { level: { ...level, fileBytes: Math.max(0, level.fileBytes - input.bytes) }, output: 'none' };
+    case 'free': {
+      const { memoryBytes, diskBytes, fileBytes, entries, isPaused } = level;
+      return { level: levelOf(memoryBytes, diskBytes, fileBytes - input.bytes, entries, isPaused), output: 'none' };
+    }
     default:
       return input satisfies never;
   }
@@ -69,16 +72,23 @@ function acquired(limits: SpoolLimits, level: SpoolLevel, place: SpoolTier | 'ov
   const diskBytes = level.diskBytes + toDisk;
   const entries = level.entries + 1;
   const isHigh = memoryBytes + diskBytes > limits.highBytes || entries > limits.highEntries;
-  return { memoryBytes, diskBytes, fileBytes: level.fileBytes + toDisk, entries, isPaused: level.isPaused || isHigh };
+  return levelOf(memoryBytes, diskBytes, level.fileBytes + toDisk, entries, level.isPaused || isHigh);
 }
 
 function released(level: SpoolLevel, tier: SpoolTier, bytes: number): SpoolLevel {
   const fromDisk = tier === 'disk' ? bytes : 0;
+  const { memoryBytes, diskBytes, fileBytes, entries, isPaused } = level;
+  return levelOf(memoryBytes - bytes + fromDisk, diskBytes - fromDisk, fileBytes, entries - 1, isPaused);
+}
+
+/** Never below 0. One shape, made here alone: a spread of it costs more than all the rest of a step. */
+function levelOf(memoryBytes: number, diskBytes: number, fileBytes: number, entries: number, isPaused: boolean): SpoolLevel {
   return {
-    ...level,
-    memoryBytes: Math.max(0, level.memoryBytes - bytes + fromDisk),
-    diskBytes: Math.max(0, level.diskBytes - fromDisk),
-    entries: Math.max(0, level.entries - 1),
+    memoryBytes: Math.max(0, memoryBytes),
+    diskBytes: Math.max(0, diskBytes),
+    fileBytes: Math.max(0, fileBytes),
+    entries: Math.max(0, entries),
+    isPaused,
   };
 }
 

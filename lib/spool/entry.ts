@@ -51,7 +51,7 @@ export class Entry implements SpoolEntry {
   isHeld = false;
   isFlushed = false;
   waitingSinceMs = 0;
-  /** Of `Pressure`, while it takes room on disk. */
+  /** Of `Pressure`, while it is accepted. */
   round = 0;
   readonly #letGo: (entry: Entry) => void;
 

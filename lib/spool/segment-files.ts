@@ -57,25 +57,25 @@ export class SegmentFiles {
     return firstBytes <= left ? left : Math.max(firstBytes, this.#parts.capacityBytes);
   }
 
-  /** Writes blobs behind each other; one call at a time. A blob larger than a file's capacity has a file of its own. After an error none of them is there. */
-  async append(blobs: readonly { readonly pieces: readonly Buffer[]; readonly bytes: number }[]): Promise<Place[]> {
-    const bytes = blobs.reduce((sum, blob) => sum + blob.bytes, 0);
+  /**
+   * Writes the blobs of `count` entries, `bytes` in all, and says where they begin; one call at a time. What is larger than a file's capacity has a file of its
+   * own. After an error nothing of it is there.
+   */
+  async append(pieces: readonly Buffer[], bytes: number, count: number): Promise<Place> {
     if (this.#active === null || this.#active.size + bytes > this.#parts.capacityBytes) await this.#rotate();
     const segment = this.#active!;
-    segment.refs += blobs.length;
+    segment.refs += count;
     try {
-      await segment.file.write(blobs.flatMap(({ pieces }) => pieces));
+      await segment.file.write(pieces);
     } catch (error) {
       // A part may have been written: where the next blob would stand is not known.
       this.#seal();
-      for (const _ of blobs) this.release(segment);
+      for (let left = count; left > 0; left--) this.release(segment);
       throw error;
     }
-    return blobs.map((blob) => {
-      const offset = segment.size;
-      segment.size += blob.bytes;
-      return { segment, offset };
-    });
+    const offset = segment.size;
+    segment.size += bytes;
+    return { segment, offset };
   }
 
   read({ segment, offset }: Place, length: number): Promise<Buffer> {

@@ -16,7 +16,7 @@ export interface SpoolParts {
   /** An absolute path, of this spool alone (`spoolFolder`). */
   readonly folder: string;
   readonly limits: SpoolLimits;
-  /** The gauge has the accounting bytes of what is accepted; it is pressed when an entry has to wait for the disk. */
+  /** The gauge has the accounting bytes of what is accepted; it is pressed while acks are held or an entry waits for the disk (`Pressure`). */
   readonly context: Pick<Context, 'clock' | 'logger' | 'gauge'>;
   /** Hears once that an entry could not be written: what came is un-acked and still in memory, and nothing more is taken. */
   readonly onFailure: (error: MillraceError) => void;
@@ -52,8 +52,8 @@ export interface SpoolStatus extends SpoolLevel {
  *
  * Nothing that comes is refused and nobody waits in a promise: `enqueue` gives the entry at once, so order is the caller's. What is regulated is the *enqueue
  * ack*: it runs when the entry is accepted (in memory, or written to disk) and the level allows; held acks run in order of acceptance. An entry that finds
- * no room on disk waits in memory, un-acked, in line; the gauge is pressed so that whoever gathers entries lets go of them, and it can be read, flushed and let
- * go as any other. What waits, and what is on its way to disk, is bounded by what the source has in flight un-acked.
+ * no room on disk waits in memory, un-acked, in line, and can be read, flushed and let go as any other. While acks are held or entries wait, the gauge is pressed,
+ * so that whoever gathers entries lets go of them. What waits, and what is on its way to disk, is bounded by what the source has in flight un-acked.
  *
  * A disk that is full (ENOSPC) is a disk without room; any other error of a write ends the spool (`onFailure`).
  */
@@ -129,6 +129,7 @@ export class Spool {
     if (output === 'wait') {
       if (entry.state === 'waiting' && !othersWait) this.#needRoom();
     } else if (entry.state === 'memory') this.#accept(entry);
+    if (this.#level.isPaused) this.#pressure.need();
     this.#writes.start();
     return entry;
   }
@@ -166,10 +167,9 @@ export class Spool {
 
   #take(entry: Entry, output: SpoolOutput): void {
     this.#parts.context.gauge.add(entry.bytes);
-    if (output === 'disk') {
-      entry.round = this.#pressure.enter();
-      this.#writes.push(entry);
-    } else entry.state = 'memory';
+    entry.round = this.#pressure.enter();
+    if (output === 'disk') this.#writes.push(entry);
+    else entry.state = 'memory';
   }
 
   #wait(entry: Entry): void {
@@ -225,11 +225,12 @@ export class Spool {
     if (state !== 'writing') this.#forget(entry);
     if (state !== 'waiting' && this.#release(entry, state === 'memory' ? 'memory' : 'disk')) this.#resume();
     this.#admit();
+    if (this.#level.isPaused && !this.#isOver) this.#pressure.need();
   };
 
   /** Whether held acks are to run. */
   #release(entry: Entry, tier: SpoolTier): boolean {
-    if (tier === 'disk') this.#pressure.leave(entry.round);
+    this.#pressure.leave(entry.round);
     const output = this.#step({ type: 'release', tier, bytes: entry.bytes });
     this.#parts.context.gauge.release(entry.bytes);
     return output === 'resume';

@@ -1,5 +1,5 @@
 import { systemCode } from '../stores/system-code.ts';
-import { blobOf } from './blob.ts';
+import { packBlobs } from './blob.ts';
 import type { Entry } from './entry.ts';
 import { Line } from './line.ts';
 import type { Place, SegmentFiles } from './segment-files.ts';
@@ -79,10 +79,11 @@ export class WriteQueue {
   }
 
   async #write(group: Entry[]): Promise<void> {
-    const blobs = group.map(({ content, valueBytes, rows }) => blobOf(content!.key, content!.value, valueBytes, rows));
-    let places: Place[];
+    const { pieces, checksums } = packBlobs(group);
+    const bytes = group.reduce((sum, entry) => sum + entry.bytes, 0);
+    let first: Place;
     try {
-      places = await this.#parts.files.append(blobs);
+      first = await this.#parts.files.append(pieces, bytes, group.length);
     } catch (error) {
       if (this.#isOver || !NO_ROOM.has(systemCode(error))) throw error;
       for (let entry = this.#queue.shift(); entry !== null; entry = this.#queue.shift()) group.push(entry);
@@ -90,9 +91,11 @@ export class WriteQueue {
       return;
     }
     if (this.#isOver) return;
+    let { offset } = first;
     group.forEach((entry, index) => {
-      entry.place = places[index]!;
-      entry.checksum = blobs[index]!.checksum;
+      entry.place = { segment: first.segment, offset };
+      entry.checksum = checksums[index]!;
+      offset += entry.bytes;
     });
     this.#parts.onWritten(group);
   }

@@ -1,8 +1,18 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { blobBytes, blobOf, readBlob } from '../../../lib/spool/blob.ts';
+import { blobBytes, packBlobs, readBlob } from '../../../lib/spool/blob.ts';
 
 const text = (content: string) => Buffer.from(content);
+
+const sourceOf = (key: Buffer | null, value: readonly Buffer[], rows = 1) => {
+  const valueBytes = value.reduce((sum, { length }) => sum + length, 0);
+  return { content: { key, value }, bytes: blobBytes(key?.length ?? 0, valueBytes), valueBytes, rows };
+};
+
+function blobOf(key: Buffer | null, value: readonly Buffer[], rows = 1) {
+  const { pieces, checksums } = packBlobs([sourceOf(key, value, rows)]);
+  return { blob: Buffer.concat(pieces), checksum: checksums[0]! };
+}
 
 /** spec storage-sink §2.3, §2.7 */
 describe('a blob', () => {
@@ -13,38 +23,51 @@ describe('a blob', () => {
     ['nothing has the frame alone: 4 for the count, 12 for the message', 0, 0, 16],
   ])('is accounted as what it takes on disk: %s', (_, key, value, bytes) => {
     expect(blobBytes(key, value)).toBe(bytes);
-    expect(Buffer.concat(blobOf(Buffer.alloc(key), [Buffer.alloc(value)], value, 1).pieces)).toHaveLength(bytes);
+    expect(blobOf(Buffer.alloc(key), [Buffer.alloc(value)]).blob).toHaveLength(bytes);
   });
 
   it('has the layout of the spec, little-endian', () => {
-    const { pieces, bytes } = blobOf(text('kk'), [text('val'), text('ue')], 5, 258);
-    expect(Buffer.concat(pieces).toString('hex')).toBe(`01000000020000000500000002010000${text('kkvalue').toString('hex')}`);
-    expect(bytes).toBe(23);
+    const { blob } = blobOf(text('kk'), [text('val'), text('ue')], 258);
+    expect(blob.toString('hex')).toBe(`01000000020000000500000002010000${text('kkvalue').toString('hex')}`);
   });
 
   it('gives back what was put in; an empty key is none', () => {
-    const content = fc.record({
-      key: fc.uint8Array({ maxLength: 40 }),
-      pieces: fc.array(fc.uint8Array({ maxLength: 40 })),
-      rows: fc.nat(),
-    });
+    const length = fc.oneof(fc.integer({ min: 0, max: 40 }), fc.integer({ min: 3000, max: 9000 }));
+    const bytes = fc.tuple(length, fc.integer({ min: 1, max: 255 })).map(([size, byte]) => Buffer.alloc(size, byte));
+    const content = fc.record({ key: fc.option(bytes), pieces: fc.array(bytes, { maxLength: 5 }), rows: fc.nat() });
     fc.assert(
-      fc.property(content, ({ key, pieces, rows }) => {
-        const value = pieces.map((piece) => Buffer.from(piece));
-        const valueBytes = value.reduce((sum, { length }) => sum + length, 0);
-        const blob = blobOf(key.length === 0 ? null : Buffer.from(key), value, valueBytes, rows);
-        const read = readBlob(Buffer.concat(blob.pieces), blob.bytes, blob.checksum);
-        expect(read).toEqual({ key: key.length === 0 ? null : Buffer.from(key), value: Buffer.concat(value), rows });
+      fc.property(fc.array(content, { maxLength: 12 }), (contents) => {
+        const sources = contents.map(({ key, pieces, rows }) => sourceOf(key, pieces, rows));
+        const { pieces, checksums } = packBlobs(sources);
+        const all = Buffer.concat(pieces);
+        let at = 0;
+        sources.forEach((source, index) => {
+          const { key, value } = source.content;
+          const read = readBlob(all.subarray(at, at + source.bytes), source.bytes, checksums[index]!);
+          if (typeof read === 'string') throw new Error(read);
+          expect([read.rows, read.key === null]).toEqual([source.rows, key === null || key.length === 0]);
+          expect((read.key ?? Buffer.alloc(0)).equals(key ?? Buffer.alloc(0)) && read.value.equals(Buffer.concat(value))).toBe(true);
+          at += source.bytes;
+        });
+        expect(all).toHaveLength(at);
       }),
+      { numRuns: 60 },
     );
   });
 
-  const whole = blobOf(text('key'), [text('value')], 5, 1);
-  const bytes = Buffer.concat(whole.pieces);
+  it('copies small values together, so that a write has few pieces, and large ones not at all', () => {
+    const large = Buffer.alloc(5000);
+    const small = Array.from({ length: 100 }, () => sourceOf(null, [text('a'), text('b')]));
+    const { pieces } = packBlobs([...small, sourceOf(null, [large]), ...small]);
+    expect(pieces).toHaveLength(3);
+    expect(pieces[1]).toBe(large);
+  });
+
+  const { blob: bytes, checksum } = blobOf(text('key'), [text('value')]);
 
   it('is noticed to be cut, wherever', () => {
     for (let length = 0; length < bytes.length; length++) {
-      expect(readBlob(bytes.subarray(0, length), whole.bytes, whole.checksum)).toBe(`it ends after ${length} of 24 bytes`);
+      expect(readBlob(bytes.subarray(0, length), bytes.length, checksum)).toBe(`it ends after ${length} of 24 bytes`);
     }
   });
 
@@ -52,12 +75,12 @@ describe('a blob', () => {
     for (let bit = 0; bit < bytes.length * 8; bit++) {
       const changed = Buffer.from(bytes);
       changed[bit >> 3]! ^= 1 << (bit & 7);
-      expect(readBlob(changed, whole.bytes, whole.checksum)).toMatch(/^its checksum is/);
+      expect(readBlob(changed, bytes.length, checksum)).toMatch(/^its checksum is/);
     }
   });
 
   it.each([
-    ['no frame', blobOf(null, [], 0, 0).pieces[0]!.subarray(0, 8), '8 bytes hold no frame'],
+    ['no frame', blobOf(null, []).blob.subarray(0, 8), '8 bytes hold no frame'],
     ['another count', Buffer.from(bytes).fill(9, 0, 1), 'it says that it holds 9 messages'],
     ['lengths that do not add up', Buffer.from(bytes).fill(255, 4, 8), 'its key of 4294967295 and value of 5 bytes do not make 24'],
   ])('is refused with %s, even where the checksum is right, and nothing is allocated by its numbers', (_, blob, reason) => {

@@ -175,12 +175,12 @@ describe('Spool above its watermark', () => {
   it('is sticky: once it holds, every later ack is held, below the high mark too, and all run in order, once', async () => {
     const world = await SpoolWorld.open(limitsOf(all));
     const a = world.put('a', 601);
-    const later = ['b', 'c', 'd'].map((name) => world.put(name, 150));
+    const later = ['b', 'c', 'd'].map((name) => world.put(name, 115));
     a.release();
-    const e = world.put('e', 40);
+    const e = world.put('e', 80);
     later[0]!.release();
     expect(world.acks).toEqual([]);
-    expect(world.spool.status).toMatchObject({ memoryBytes: 340, isPaused: true, heldAcks: 5 });
+    expect(world.spool.status).toMatchObject({ memoryBytes: 310, isPaused: true, heldAcks: 5 });
     e.release();
     expect(world.acks).toEqual(['a', 'b', 'c', 'd', 'e']);
     later[1]!.flushed();
@@ -229,6 +229,19 @@ describe('Spool above its watermark', () => {
     expect(world.acks).toEqual(['a', 'b', 'c']);
     entries[1]!.release();
     expect(world.acks).toEqual(['a', 'b', 'c', 'd']);
+  });
+
+  it('presses whoever gathers while it holds, so that nobody waits for an interval, and again only when all that was pressed out is gone', async () => {
+    const world = await SpoolWorld.open(limitsOf(all));
+    const [a, b] = [world.put('a', 300), world.put('b', 301)];
+    const c = world.put('c', 310);
+    expect([world.acks, world.presses]).toEqual([['a'], 1]);
+    a.flushed();
+    expect(world.presses).toBe(1);
+    b.flushed();
+    expect([world.spool.status.isPaused, world.presses]).toEqual([true, 2]);
+    c.flushed();
+    expect([world.spool.status.isPaused, world.presses]).toEqual([false, 2]);
   });
 
   it('keeps nothing of held entries that are flushed while it goes on holding', async () => {

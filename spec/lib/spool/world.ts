@@ -40,7 +40,9 @@ export class SpoolWorld {
   /** First letters of values whose pieces came back. */
   readonly recycled: string[] = [];
   presses = 0;
+  /** Writes that were begun, whatever became of them. */
   writes = 0;
+  failReads = false;
   spool!: Spool;
   #gates: (() => void)[] | null = null;
 
@@ -125,7 +127,10 @@ export class SpoolWorld {
           this.writes++;
           return file.write(pieces);
         },
-        read: (position, length) => file.read(position, length),
+        read: async (position, length) => {
+          if (this.failReads) throw new Error('EIO');
+          return file.read(position, length);
+        },
         sync: () => file.sync(),
         close: () => file.close(),
       };
