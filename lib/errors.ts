@@ -154,6 +154,18 @@ export const ERRORS = {
     message: '{path} of target {uri} is damaged: {reason}',
     remedy: 'Restore the object, or capture into a new place.',
   },
+  MR_CURSOR_MALFORMED: {
+    message: 'the cursor of a reader is malformed: {reason}',
+    remedy: 'Give the text that a reader made, unchanged; without a cursor a reader begins at the beginning.',
+  },
+  MR_CURSOR_OF_ANOTHER_TARGET: {
+    message: 'the cursor does not belong to target {uri}: {reason}',
+    remedy: 'Give the cursor of this target, or begin without one: the target was made anew, and everything in it is to be read again.',
+  },
+  MR_READER_BUSY: {
+    message: 'a reader of {uri} was asked again before its round had ended',
+    remedy: 'Take one round to its end, or break off, before the next; use a reader each for two consumers.',
+  },
   MR_FOREIGN_FILE: {
     message: '{path} of target {uri} is in the way: {reason}. It is neither shown nor overwritten',
     remedy:
@@ -216,6 +228,10 @@ export const ERRORS = {
   MR_STORE_UNAVAILABLE: {
     message: '{operation} of {key} at {uri} failed {attempts} times, last (HTTP status {status}): {reason}',
     remedy: 'See that the endpoint is right and answers, then start again; the run resumes from its checkpoint and nothing is lost.',
+  },
+  MR_STORE_OPTION_REFUSED: {
+    message: '{uri} refuses option {option} with the value {value}: {reason}',
+    remedy: 'Correct the option, or allow it where the bucket or the key is managed.',
   },
   MR_STORE_NOT_CONDITIONAL: {
     message: 'the store at {uri} does not honour If-None-Match, so it cannot promise that two writers never overwrite each other',
@@ -374,7 +390,8 @@ export const ERRORS = {
   },
   MR_SPOOL_FAILED: {
     message: 'the spool could not {what} {path}: {reason}',
-    remedy: 'See that the disk works and the folder is left alone, then start again; the run resumes from its checkpoint and nothing is lost.',
+    remedy:
+      'See that the disk works and the folder is left alone, then start again; the run resumes from its checkpoint and nothing is lost.',
   },
   MR_SPOOL_CORRUPT: {
     message: 'the spool file {path} does not give back what was written to it at its byte {offset}: {reason}',
@@ -384,6 +401,10 @@ export const ERRORS = {
   MR_SPOOL_CLOSED: {
     message: 'the spool in {folder} is closed',
     remedy: 'Start the pipeline again; it resumes from its checkpoint.',
+  },
+  MR_METRICS_UNSERVED: {
+    message: 'metrics cannot be served at {address}: {reason}',
+    remedy: 'Name another address (--metrics-port; 0 takes any free port), or end the process that listens there; each run serves its own.',
   },
   MR_MODULE_NOT_LOADED: {
     message: '{file} could not be loaded: {reason}',

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { isMillraceError } from '../errors.ts';
-import type { ObjectStore } from '../stores/object-store.ts';
+import type { ObjectStore, StreamedBody } from '../stores/object-store.ts';
 import { globalRunner, type TestRunner } from './runner.ts';
 
 export interface ObjectStoreFixture {
@@ -173,6 +173,65 @@ export function describeObjectStore(name: string, make: () => Promise<ObjectStor
       assert.deepEqual(await list(store, ''), [{ key: 'large', size: whole.length }]);
     });
 
+    it('takes a body that is read while it is written, of any size', async (store) => {
+      for (const size of [0, 3, LARGE_BYTES]) {
+        const whole = randomBytes(size);
+        await store.put(`put/${size}`, streamed(whole));
+        assert.equal((await store.get(`put/${size}`))?.equals(whole), true);
+        assert.equal(await store.putIfAbsent(`absent/${size}`, streamed(whole)), true);
+        assert.equal(await store.putIfAbsent(`absent/${size}`, streamed(randomBytes(size))), false);
+        assert.equal((await store.get(`absent/${size}`))?.equals(whole), true);
+      }
+      assert.deepEqual(await list(store, 'put/'), [
+        { key: 'put/0', size: 0 },
+        { key: `put/${LARGE_BYTES}`, size: LARGE_BYTES },
+        { key: 'put/3', size: 3 },
+      ]);
+    });
+
+    it('tidb 71162: shows nothing of an object before all of it, and what stood there until then', async (store, { another }) => {
+      const second = await another();
+      const whole = randomBytes(LARGE_BYTES);
+      await store.put('replaced', [bytes('old')]);
+      const looking = streamed(whole, async () => {
+        assert.equal(await second.exists('new'), false);
+        assert.equal(text(await second.get('replaced')), 'old');
+        assert.deepEqual(await keysOf(second, ''), ['replaced']);
+      });
+      assert.equal(await store.putIfAbsent('new', looking), true);
+      await store.delete('new');
+      await store.put('replaced', looking);
+      assert.equal((await second.get('replaced'))?.equals(whole), true);
+      await second.close();
+    });
+
+    for (const size of [10, LARGE_BYTES]) {
+      it(`leaves nothing of a body of ${size} bytes that fails, that is too short or that is too long`, async (store) => {
+        const failing = streamed(randomBytes(size), () => Promise.reject(new Error('the spool is gone')));
+        const short = { ...streamed(randomBytes(size)), bytes: size + 1 };
+        const long = { ...streamed(randomBytes(size)), bytes: size - 1 };
+        await store.put('old', [bytes('old')]);
+        for (const body of [failing, short, long]) {
+          await assert.rejects(store.put('new', body));
+          await assert.rejects(store.putIfAbsent('new', body));
+          await assert.rejects(store.put('old', body));
+        }
+        assert.deepEqual(await list(store, ''), [{ key: 'old', size: 3 }]);
+        assert.equal(await store.putIfAbsent('new', [bytes('1')]), true);
+      });
+    }
+
+    it('I9: of many writers of a large object exactly one wins, and its bytes stand', async (store, { another }) => {
+      const second = await another();
+      if (store.capabilities.putIfAbsent === 'atomic') {
+        const bodies = [0, 1, 2].map((first) => Buffer.alloc(LARGE_BYTES, first));
+        const won = await Promise.all(bodies.map((body, i) => (i === 1 ? second : store).putIfAbsent('race/large', [body])));
+        assert.equal(won.filter(Boolean).length, 1);
+        assert.equal((await store.get('race/large'))?.equals(bodies[won.indexOf(true)]!), true);
+      }
+      await second.close();
+    });
+
     it('writes many objects into new folders at once', async (store) => {
       const keys = Array.from({ length: 60 }, (_, i) => `t${i % 4}/v${i % 10}/CDC${String(i).padStart(3, '0')}`);
       await Promise.all(keys.map((key) => store.put(key, [bytes(key)])));
@@ -198,6 +257,23 @@ export function describeObjectStore(name: string, make: () => Promise<ObjectStor
       });
     }
   });
+}
+
+/** More than S3 takes in one request. */
+const LARGE_BYTES = 17 * 1024 * 1024;
+const CHUNK_BYTES = 1024 * 1024 - 1;
+
+/** @param meanwhile runs before the last piece is given. */
+function streamed(whole: Buffer, meanwhile: () => Promise<void> = async () => {}): StreamedBody {
+  return {
+    bytes: whole.length,
+    async *chunks() {
+      const last = Math.max(0, whole.length - CHUNK_BYTES);
+      for (let at = 0; at < last; at += CHUNK_BYTES) yield whole.subarray(at, Math.min(last, at + CHUNK_BYTES));
+      await meanwhile();
+      yield whole.subarray(last);
+    },
+  };
 }
 
 function bytes(content: string): Buffer {

@@ -1,95 +1,99 @@
-import { filter, Observable, type SchedulerLike, tap } from 'rxjs';
+import { filter, Observable, tap } from 'rxjs';
 import type { Delivery } from '../events/index.ts';
-import { type Clock, operator, type Stage, sleepWith } from '../flow/index.ts';
+import { type Clock, operator, type Stage } from '../flow/index.ts';
 import type { CheckpointStore } from '../runtime/checkpoint.ts';
 import type { OpenSink, Sink } from '../runtime/sink.ts';
 import type { OpenSource, Source } from '../sources/source.ts';
 import type { ObjectStore } from '../stores/object-store.ts';
-import { schedulerOf } from './virtual-clock.ts';
+import { Incarnation } from './simulator/incarnation.ts';
+import type { VirtualClock } from './virtual-clock.ts';
 
 /**
- * One life of a process. When it has ended, as by SIGKILL, nothing that was begun in it goes on: its clock wakes nobody, and its ports take nothing in and
- * answer nothing. Memory is not taken away, so whoever waits, waits for ever.
+ * One life of a pipeline's process, and the pipeline's parts as that process has them. When it has ended, as by SIGKILL, nothing that was begun in it goes on:
+ * its clock wakes nobody, and its parts take nothing in and answer nothing. Memory is not taken away, so whoever waits, waits for ever.
  */
 export class ProcessLife {
-  readonly clock: Clock;
+  readonly #process: Incarnation;
   readonly #ending = new AbortController();
 
-  constructor(clock: Clock) {
-    this.clock = new LifeClock(clock, this);
+  constructor(clock: VirtualClock) {
+    this.#process = new Incarnation({ name: 'test', clock, skewMs: () => 0, stallMs: () => 0, leaves: () => 0, isAnswered: () => true });
+  }
+
+  get clock(): Clock {
+    return this.#process.clock;
   }
 
   get isOver(): boolean {
-    return this.#ending.signal.aborted;
+    return !this.#process.isUp;
   }
 
   end(): void {
+    this.#process.end();
     this.#ending.abort();
-  }
-
-  /** What `call` comes to while the life lasts: after its end it is not called, and what is under way is never heard of again. */
-  during<T>(call: () => Promise<T>): Promise<T> {
-    if (this.isOver) return new Promise(() => {});
-    return new Promise((resolve, reject) => {
-      call().then(
-        (value) => this.isOver || resolve(value),
-        (error: unknown) => this.isOver || reject(error),
-      );
-    });
   }
 
   /** The store as this process reaches it: each call takes `latencyMs`, and has its effect at the end of it. */
   store(store: ObjectStore, latencyMs = 0): ObjectStore {
-    const call = <T>(step: () => Promise<T>) =>
-      this.during(async () => {
-        if (latencyMs > 0) await this.clock.sleep(latencyMs);
-        return step();
-      });
+    const { port, clock } = this.#process;
+    if (latencyMs === 0) return port(store);
+    const reached = port(store);
+    const late = async <T>(call: () => Promise<T>): Promise<T> => {
+      await clock.sleep(latencyMs);
+      return call();
+    };
     return {
       uri: store.uri,
       capabilities: store.capabilities,
-      put: (key, body) => call(() => store.put(key, body)),
-      putIfAbsent: (key, body) => call(() => store.putIfAbsent(key, body)),
-      get: (key) => call(() => store.get(key)),
-      read: (key) => call(() => store.read(key)),
-      exists: (key) => call(() => store.exists(key)),
+      put: (key, body) => late(() => reached.put(key, body)),
+      putIfAbsent: (key, body) => late(() => reached.putIfAbsent(key, body)),
+      get: (key) => late(() => reached.get(key)),
+      read: (key) => late(() => reached.read(key)),
+      exists: (key) => late(() => reached.exists(key)),
       async *list(prefix) {
-        yield* await call(async () => store.list(prefix));
+        await clock.sleep(latencyMs);
+        yield* reached.list(prefix);
       },
-      delete: (key) => call(() => store.delete(key)),
-      close: () => call(() => store.close()),
+      delete: (key) => late(() => reached.delete(key)),
+      close: () => late(() => reached.close()),
     };
   }
 
   /** @param onSaved hears what is stored. */
   checkpointStore(store: CheckpointStore, onSaved: (checkpointTs: bigint | null) => void): CheckpointStore {
-    return {
+    return this.#process.port<CheckpointStore>({
       name: store.name,
-      load: (pipeline) => this.during(() => store.load(pipeline)),
-      save: (pipeline, checkpoint) =>
-        this.during(async () => {
-          await store.save(pipeline, checkpoint);
-          onSaved(checkpoint.checkpointTs);
-        }),
-      close: (pipeline) => this.during(async () => store.close?.(pipeline)),
-    };
+      load: (pipeline) => store.load(pipeline),
+      save: async (pipeline, checkpoint) => {
+        await store.save(pipeline, checkpoint);
+        onSaved(checkpoint.checkpointTs);
+      },
+      close: async (pipeline) => store.close?.(pipeline),
+    });
   }
 
   source(source: Source): Source {
+    const { port } = this.#process;
     const opened = (open: OpenSource): OpenSource => ({
       identity: open.identity,
-      deliveries: { [Symbol.asyncIterator]: () => this.#iterator(open.deliveries[Symbol.asyncIterator]()) },
+      // Each reading is one call, whose answer is the deliveries.
+      deliveries: {
+        [Symbol.asyncIterator]: () =>
+          port({ read: () => open.deliveries })
+            .read()
+            [Symbol.asyncIterator](),
+      },
       headTs: open.headTs,
       confirm: (checkpointTs) => this.isOver || open.confirm(checkpointTs),
       status: () => open.status(),
-      close: () => this.during(() => open.close()),
+      close: () => port(open).close(),
     });
     // A dead process reads no further: what is left of its reading must not take what is meant for the next.
     const signalOf = (signal: AbortSignal) => AbortSignal.any([signal, this.#ending.signal]);
     return {
       name: source.name,
       options: source.options,
-      open: (context) => this.during(async () => opened(await source.open({ ...context, signal: signalOf(context.signal) }))),
+      open: async (context) => opened(await port(source).open({ ...context, signal: signalOf(context.signal) })),
     };
   }
 
@@ -101,56 +105,23 @@ export class ProcessLife {
 
   /** @param onArrived hears of each delivery that the sink is given, before the sink. */
   sink(sink: Sink, onArrived: (delivery: Delivery) => void): Sink {
-    const opened = (open: OpenSink): OpenSink => ({
-      identity: open.identity,
-      claim: (identity) => this.during(() => open.claim(identity)),
-      write: (deliveries) => {
-        const arriving = deliveries.pipe(
-          filter(() => !this.isOver),
-          tap(onArrived),
-        );
-        return new Observable((subscriber) => open.write(arriving).subscribe(subscriber));
-      },
-      publishCheckpoint: (checkpointTs, final) => this.during(() => open.publishCheckpoint(checkpointTs, final)),
-      close: () => this.during(() => open.close()),
-    });
-    return { name: sink.name, options: sink.options, open: (context) => this.during(async () => opened(await sink.open(context))) };
-  }
-
-  #iterator(inner: AsyncIterator<Delivery>): AsyncIterator<Delivery> {
-    return {
-      next: () => this.during(() => inner.next()),
-      return: (value) => this.during(async () => inner.return?.(value) ?? { done: true, value: undefined }),
+    const { port } = this.#process;
+    const opened = (open: OpenSink): OpenSink => {
+      const { claim, publishCheckpoint, close } = port(open);
+      return {
+        identity: open.identity,
+        claim,
+        write: (deliveries) => {
+          const arriving = deliveries.pipe(
+            filter(() => !this.isOver),
+            tap(onArrived),
+          );
+          return new Observable((subscriber) => open.write(arriving).subscribe(subscriber));
+        },
+        publishCheckpoint,
+        close,
+      };
     };
-  }
-}
-
-class LifeClock implements Clock {
-  readonly scheduler: SchedulerLike = schedulerOf(this);
-  readonly #clock: Clock;
-  readonly #life: ProcessLife;
-
-  constructor(clock: Clock, life: ProcessLife) {
-    this.#clock = clock;
-    this.#life = life;
-  }
-
-  now(): number {
-    return this.#clock.now();
-  }
-
-  random(): number {
-    return this.#clock.random();
-  }
-
-  after(delayMs: number, fn: () => void): () => void {
-    if (this.#life.isOver) return () => {};
-    return this.#clock.after(delayMs, () => {
-      if (!this.#life.isOver) fn();
-    });
-  }
-
-  sleep(delayMs: number, signal?: AbortSignal): Promise<void> {
-    return sleepWith((ms, fn) => this.after(ms, fn), delayMs, signal);
+    return { name: sink.name, options: sink.options, open: async (context) => opened(await port(sink).open(context)) };
   }
 }

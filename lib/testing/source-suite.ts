@@ -86,6 +86,7 @@ export function describeSource(name: string, make: () => Promise<SourceFixture>,
 
     it('positions ascend strictly in each table, in transactions that mix tables too', async ({ open, commit }) => {
       const reader = await open();
+      await reader.caughtUp();
       for (let i = 0; i < 5; i++) {
         await commit(
           row('insert', 'a', `${i}`, 'x'),
@@ -96,7 +97,7 @@ export function describeSource(name: string, make: () => Promise<SourceFixture>,
       }
       await reader.until(() => reader.notes('b').filter((note) => note === 'y').length === 5);
       // The reader checks each position as it comes.
-      assert.ok(reader.changes('a').length >= 5);
+      assert.equal(reader.changes('a').length, 10);
     });
 
     it('I2: a resolved mark says that everything up to it has come, and never goes back', async ({ open, commit }) => {

@@ -13,6 +13,8 @@ export class VirtualClock implements Clock {
   readonly random: () => number;
   readonly #timers = new TimerHeap();
   #nowMs = 0;
+  /** How many timers have run at this instant. */
+  #ranNow = 0;
   /** Calls of `advance` and `settle` under way: until they are done, `until` moves nothing on. */
   #driving = 0;
 
@@ -47,6 +49,7 @@ export class VirtualClock implements Clock {
   step(): boolean {
     const timer = this.#timers.pop();
     if (timer === null) return false;
+    this.#ranNow = timer.atMs === this.#nowMs ? this.#ranNow + 1 : 0;
     this.#nowMs = timer.atMs;
     timer.fn?.();
     return true;
@@ -57,13 +60,17 @@ export class VirtualClock implements Clock {
     return this.#drive(oneTurn);
   }
 
-  /** Moves time on by `ms`, running on the way whatever is due, promises included. */
+  /**
+   * Moves time on by `ms`, running on the way whatever is due, promises included.
+   *
+   * @throws MR_VIRTUAL_TIME_STALLED when timers set each other without end and no time passes.
+   */
   advance(ms: number): Promise<void> {
     const untilMs = this.#nowMs + ms;
     return this.#drive(async () => {
       await oneTurn();
       for (let next = this.nextMs; next !== null && next <= untilMs; next = this.nextMs) {
-        this.step();
+        this.#move();
         await oneTurn();
       }
       this.#nowMs = untilMs;
@@ -73,7 +80,8 @@ export class VirtualClock implements Clock {
   /**
    * Moves time on until `promise` has settled, and gives what it gives.
    *
-   * @throws MR_VIRTUAL_TIME_STALLED when nothing waits on this clock and the promise is still open, or `maxMs` (default one day) have passed.
+   * @throws MR_VIRTUAL_TIME_STALLED when nothing waits on this clock and the promise is still open, `maxMs` (default one day) have passed, or timers set each
+   * other without end and no time passes.
    */
   async until<T>(promise: Promise<T>, maxMs = DAY_MS): Promise<T> {
     let isOpen = true;
@@ -90,15 +98,21 @@ export class VirtualClock implements Clock {
       }
       const next = this.nextMs;
       if (next === null || next > lastMs) {
-        throw new MillraceError('MR_VIRTUAL_TIME_STALLED', {
-          nowMs: this.#nowMs,
-          reason: next === null ? 'nothing waits on the virtual clock' : `it was given ${maxMs} ms`,
-        });
+        throw this.#stalled(next === null ? 'nothing waits on the virtual clock' : `it was given ${maxMs} ms`);
       }
-      this.step();
+      this.#move();
       await oneTurn();
     }
     return promise;
+  }
+
+  #move(): void {
+    this.step();
+    if (this.#ranNow >= TIMERS_MAX) throw this.#stalled(`${TIMERS_MAX} timers have run at this instant, and set others of 0 ms`);
+  }
+
+  #stalled(reason: string): MillraceError {
+    return new MillraceError('MR_VIRTUAL_TIME_STALLED', { nowMs: this.#nowMs, reason });
   }
 
   async #drive(passing: () => Promise<void>): Promise<void> {
@@ -113,6 +127,8 @@ export class VirtualClock implements Clock {
 }
 
 const DAY_MS = 86_400_000;
+/** At one instant. */
+const TIMERS_MAX = 200_000;
 /** Kept from the first: whoever fakes the global one later means others. */
 const turn = setImmediate;
 

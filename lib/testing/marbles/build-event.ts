@@ -21,7 +21,7 @@ import {
   truncateEvent,
   writeTuple,
 } from '../../events/index.ts';
-import { printTable } from './print-event.ts';
+import { printTable } from './print.ts';
 import { malformed } from './scanner.ts';
 import type { ChangeSketch, EventSketch, RowSketch, RowsSketch, ValueSketch, VersionSketch } from './sketch.ts';
 import { dispatcherNamed, type MarbleTables } from './tables.ts';
@@ -140,12 +140,19 @@ function requireColumns(values: readonly ValueSketch[], table: Table, { text, at
   for (const { column } of values) {
     if (columnIndex(table, column) >= 0) continue;
     const columns = table.columns.map(({ name }) => name).join(', ');
-    const where = text.indexOf(column, at);
     throw malformed(
       text,
-      where < 0 ? at : where,
+      columnAt(text, column, at),
       `table ${tableName(table)} has no column ${column}; it has ${columns}`,
       'Correct the name, or give the table its columns with the option tables',
     );
   }
+}
+
+/** Where `column:` stands behind `at`. */
+function columnAt(text: string, column: string, at: number): number {
+  for (let found = text.indexOf(column, at); found >= 0; found = text.indexOf(column, found + 1)) {
+    if (/[{,>\s"]/.test(text[found - 1] ?? '') && /^"?\s*:/.test(text.slice(found + column.length))) return found;
+  }
+  return at;
 }

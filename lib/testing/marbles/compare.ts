@@ -1,5 +1,5 @@
 import { MillraceError } from '../../errors.ts';
-import { printGroup, SIGN_OF } from './print-diagram.ts';
+import { printGroup, SIGN_OF } from './print.ts';
 import type { Mark } from './recording.ts';
 
 /** What was expected at a frame: `matches` decides, the mark is what a failed comparison shows. */
@@ -31,10 +31,12 @@ export function compare(what: string, expected: readonly Expectation[], actual: 
   );
   throw new MillraceError('MR_MARBLES_DIFFER', {
     reason,
-    advice: 'Correct the code or the diagram; both stand here, with a caret under the first difference',
+    advice: `${actual.length === 0 ? SILENCE : ''}Correct the code or the diagram; both stand here, with a caret under the first difference`,
     diagrams,
   });
 }
+
+const SILENCE = 'When nothing at all happens, perhaps something waits for a promise, which frames do not carry: use virtualTime. ';
 
 /** Says more of a difference than the marks do; null when there is nothing more to say. */
 export type Explain = (expected: Expectation | undefined, actual: Happening | undefined) => string | null;

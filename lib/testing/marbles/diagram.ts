@@ -2,10 +2,10 @@ import { looksLikeEvent, readEvent, readTable } from './read-event.ts';
 import { malformed, Scanner } from './scanner.ts';
 import type { EventSketch, TableName } from './sketch.ts';
 
-/** What happens in a diagram: an event, a delivery of several, something that a letter stands for, an ack, or a reset. */
+/** What happens in a diagram: an event, a delivery of several, something that a letter stands for, an ack, or a reset. `at` is where it begins in the text. */
 export type Item =
-  | { readonly is: 'letter'; readonly letter: string }
-  | { readonly is: 'event'; readonly event: EventSketch }
+  | { readonly is: 'letter'; readonly letter: string; readonly at: number }
+  | { readonly is: 'event'; readonly event: EventSketch; readonly at: number }
   | { readonly is: 'delivery'; readonly items: readonly Member[] }
   | { readonly is: 'enqueued' | 'flushed'; readonly of: Subject }
   | { readonly is: 'reset'; readonly table: TableName };
@@ -113,6 +113,7 @@ function readTime(scanner: Scanner): number | null {
   const isFree = /^$|\s/.test(scanner.text[start - 1] ?? '') && /^$|\s/.test(scanner.text[start + written.length] ?? '');
   if (!isFree) scanner.fail('a time stands between blanks', `Write " ${written} "`);
   const ms = Number(amount) * UNITS_MS[unit as keyof typeof UNITS_MS];
+  if (ms > Number.MAX_SAFE_INTEGER) scanner.fail('this is longer than a clock can tell', 'Give a shorter time');
   if (!Number.isInteger(ms)) scanner.fail('a frame is a millisecond', 'Give a whole number of milliseconds');
   scanner.at += written.length;
   return ms;
@@ -127,6 +128,8 @@ function readMark(scanner: Scanner, use: DiagramUse, before: readonly PlacedMark
       scanner.fail('this belongs to no subscription', 'A subscription has ^ where it begins, ! where it is let go, dashes and times');
     if (before.some(({ kind }) => kind === sign))
       scanner.fail('a subscription begins once and is let go once', 'Give each subscription a diagram of its own');
+    if (sign === 'subscribe' && before.length > 0)
+      scanner.fail('the subscription is let go before it begins', 'Put ^ in front of !', before[0]!.at);
   } else {
     if (sign === 'unsubscribe')
       scanner.fail(
@@ -168,6 +171,8 @@ function readMembers(scanner: Scanner): readonly Member[] {
     if (scanner.isAtEnd) scanner.fail('this delivery is never closed', 'Put ] behind its last event', start);
     return scanner.take(/\]/y) !== null;
   });
+  if (scanner.look(/#\d/y) !== null)
+    scanner.fail('an epoch and seq stand behind an event', 'Write them behind each event of the delivery: [a@5#1.2,b@5#1.3]');
   return members;
 }
 
@@ -177,7 +182,7 @@ function readMembersUntil(scanner: Scanner, isOver: () => boolean): readonly Mem
     scanner.skipBlanks();
     if (members.length > 0 && scanner.take(/,/y) !== null) scanner.skipBlanks();
     if (isOver()) return members;
-    if (scanner.look(/[-()|#^!]/y) !== null) {
+    if (scanner.look(/[-()|#^![]/y) !== null) {
       scanner.fail('a delivery holds events and nothing else', 'Close it with ] first');
     }
     members.push(readMember(scanner));
@@ -189,15 +194,16 @@ function readMember(scanner: Scanner): Member {
   if (looksLikeEvent(scanner)) {
     const event = readEvent(scanner);
     requireEnd(scanner);
-    return { is: 'event', event };
+    return { is: 'event', event, at: start };
   }
   const letter = scanner.take(LETTER);
-  if (letter !== null) return { is: 'letter', letter: letter[0] };
+  if (letter !== null) return { is: 'letter', letter: letter[0], at: start };
   const char = String.fromCodePoint(scanner.text.codePointAt(start) ?? 0x20);
   if (char === ',')
     scanner.fail('a comma separates what stands in a group or a delivery', 'Put ( or [ in front of the first, or take the comma away');
   if (char === ']')
     scanner.fail('nothing was opened that this could close', 'Put [ in front of the first event of the delivery, or take ] away');
+  if (char === '"') scanner.fail('this quote is never closed', 'Put " behind the name: "two words"@5');
   if (char === '{') scanner.fail('these values belong to no row', 'Write the table and its position in front of them: users@5{id:1}');
   return scanner.fail(
     `${char} means nothing in a diagram`,

@@ -1,5 +1,4 @@
 import type { Observable } from 'rxjs';
-import { TestScheduler } from 'rxjs/testing';
 import { MillraceError } from '../../errors.ts';
 import type { Delivery } from '../../events/index.ts';
 import { type Clock, type Context, clockOf, createContext } from '../../flow/index.ts';
@@ -9,10 +8,11 @@ import { AckExpectation, ResetExpectation, SubscriptionExpectation } from './exp
 import { StreamExpectation, type StreamForm } from './expect-stream.ts';
 import { Expectations } from './expectations.ts';
 import type { DeliveryValues } from './item-maker.ts';
+import { MarbleScheduler } from './marble-scheduler.ts';
 import type { Recording } from './recording.ts';
 import { type MarbleSessions, recordedSessions } from './sessions.ts';
+import type { MarbleStream, SubscriptionFrames } from './sources.ts';
 import { Sources } from './sources.ts';
-import type { MarbleStream, SubscriptionFrames } from './streams.ts';
 import { MarbleTables, type TableSketches } from './tables.ts';
 
 export interface EventMarblesOptions extends Partial<Omit<Context, 'sessions'>> {
@@ -53,7 +53,7 @@ export interface EventMarbles {
   events(diagram: string, values?: DeliveryValues, error?: unknown, options?: StreamOptions<Delivery>): MarbleStream<Delivery>;
   /** A stream of deliveries that plays once, for whoever is subscribed; `^` is frame 0. */
   hotEvents(diagram: string, values?: DeliveryValues, error?: unknown, options?: StreamOptions<Delivery>): MarbleStream<Delivery>;
-  /** A stream of whatever the letters stand for (by default themselves); an event in the diagram is emitted as itself. */
+  /** A stream of whatever the letters stand for (by default themselves); an event in the diagram is emitted as itself, `[a@5]` as a delivery. */
   cold<T = string>(diagram: string, values?: Readonly<Record<string, T>>, error?: unknown, options?: StreamOptions<T>): MarbleStream<T>;
   /** The same, once for whoever is subscribed. */
   hot<T = string>(diagram: string, values?: Readonly<Record<string, T>>, error?: unknown, options?: StreamOptions<T>): MarbleStream<T>;
@@ -86,11 +86,13 @@ export interface EventMarbles {
  * Time is RxJS's `TestScheduler`: a character of a diagram is a frame of one millisecond, and RxJS's own operators wait in it too. It carries no promises;
  * `virtualTime` does.
  *
- * @throws MR_MARBLES_DIFFER with both diagrams; MR_MARBLES_MALFORMED for a diagram that makes no sense; MR_MARBLES_ASYNC for an async body.
+ * @throws MR_MARBLES_DIFFER with both diagrams; MR_MARBLES_MALFORMED for a diagram that makes no sense; MR_MARBLES_UNFINISHED for an expectation without
+ * `toBe`; MR_MARBLES_ENDLESS for a stream that never comes to rest; MR_MARBLES_ASYNC for an async body;
+ * MR_VIRTUAL_TIME_NESTED inside another.
  */
 export function eventMarbles(body: (tools: EventMarbles) => void, options: EventMarblesOptions = {}): void {
   const { tables: sketches, sessions: given, seed = 1, onRecorded, ...parts } = options;
-  const scheduler = new TestScheduler(() => {});
+  const scheduler = new MarbleScheduler();
   const tables = new MarbleTables(sketches);
   const { sessions, resets } = recordedSessions(given, scheduler);
   const clock = parts.clock ?? clockOf(scheduler, seededRandom(seed));
@@ -122,10 +124,15 @@ export function eventMarbles(body: (tools: EventMarbles) => void, options: Event
     time: (diagram) => timeOf(diagram),
     flush,
   };
-  scheduler.run(() => {
+  scheduler.runAlone(() => {
     const returned: unknown = body(tools);
-    if (typeof returned === 'object' && returned !== null && 'then' in returned) throw new MillraceError('MR_MARBLES_ASYNC');
+    if (typeof returned === 'object' && returned !== null && 'then' in returned) {
+      // What it fails with is no news any more, and would end the process.
+      Promise.resolve(returned).catch(() => {});
+      throw new MillraceError('MR_MARBLES_ASYNC');
+    }
     flush();
+    expectations.requireFinished();
   });
   onRecorded?.(recordingOf(sources, expectations));
 }

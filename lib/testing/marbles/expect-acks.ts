@@ -2,11 +2,10 @@ import type { Happening } from './compare.ts';
 import { failAt, type Item, parseDiagram } from './diagram.ts';
 import { Expected } from './expectations.ts';
 import { ItemMaker } from './item-maker.ts';
-import { printTable } from './print-event.ts';
+import { printTable } from './print.ts';
 import type { Mark, RecordedStream } from './recording.ts';
 import type { Reset } from './sessions.ts';
-import type { SourceRecord } from './sources.ts';
-import { marksOfSubscription, type SubscriptionFrames } from './streams.ts';
+import { marksOfSubscription, type SourceRecord, type SubscriptionFrames } from './sources.ts';
 import { type MarbleTables, nameOfDispatcher } from './tables.ts';
 
 /** The acks that a source is expected to hear. */
@@ -15,7 +14,7 @@ export class AckExpectation extends Expected {
   readonly #tables: MarbleTables;
 
   constructor(source: SourceRecord, tables: MarbleTables, label?: string) {
-    super('acks', label);
+    super('expectAcks', 'acks', label);
     this.#source = source;
     this.#tables = tables;
   }
@@ -49,12 +48,14 @@ export class ResetExpectation extends Expected {
   readonly #resets: readonly Reset[];
 
   constructor(resets: readonly Reset[]) {
-    super('resets');
+    super('expectResets', 'resets');
     this.#resets = resets;
   }
 
   toBe(text: string, reasons?: readonly (string | RegExp)[], values?: Readonly<Record<string, string>>): void {
     const diagram = parseDiagram(text);
+    if (reasons !== undefined && reasons.length > diagram.marks.length)
+      failAt(diagram, 0, `there are ${reasons.length} reasons for ${diagram.marks.length} resets`, 'Give one for each reset, in order');
     const expected = diagram.marks.map(({ frame, item: written, at }, index) => {
       const item = behindLetter(written, values);
       if (item?.is !== 'reset') return failAt(diagram, at, 'this is no reset', 'Resets are reset:a, with the name of their table');
@@ -88,7 +89,7 @@ export class SubscriptionExpectation extends Expected {
   readonly #subscriptions: readonly SubscriptionFrames[];
 
   constructor(subscriptions: readonly SubscriptionFrames[]) {
-    super('subscription');
+    super('expectSubscriptions', 'subscription');
     this.#subscriptions = subscriptions;
   }
 

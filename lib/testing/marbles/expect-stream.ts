@@ -1,9 +1,9 @@
-import type { Observable, SchedulerLike } from 'rxjs';
+import type { Observable, SchedulerLike, Subscription } from 'rxjs';
 import { Delivery } from '../../events/index.ts';
 import type { Expectation, Happening } from './compare.ts';
-import { failAt, type PlacedMark, parseDiagram } from './diagram.ts';
-import { areEqual, brief, isExpectedError, messageOf, textOf } from './display.ts';
-import { Expected, subscribeAt } from './expectations.ts';
+import { type Diagram, failAt, type PlacedMark, parseDiagram } from './diagram.ts';
+import { areEqual, inOneLine, isExpectedError, messageOf, textOf } from './display.ts';
+import { Expected } from './expectations.ts';
 import { ItemMaker } from './item-maker.ts';
 import type { Mark, RecordedStream } from './recording.ts';
 import type { MarbleTables } from './tables.ts';
@@ -16,6 +16,8 @@ export interface StreamExpectationOptions {
   readonly show?: (value: never) => string;
   readonly subscription?: string;
 }
+
+const EXPECTATIONS = { events: 'expectEvents', deliveries: 'expectDeliveries', values: 'expectObservable' } as const;
 
 /** What a stream is expected to emit. */
 export class StreamExpectation extends Expected {
@@ -31,7 +33,7 @@ export class StreamExpectation extends Expected {
     form: StreamForm,
     options: StreamExpectationOptions,
   ) {
-    super('output', options.label);
+    super(EXPECTATIONS[form], 'output', options.label);
     this.#tables = tables;
     this.#form = form;
     this.#show = options.show;
@@ -49,7 +51,7 @@ export class StreamExpectation extends Expected {
     const expected = diagram.marks.map((mark) => this.#expectationOf(mark, maker, error, text));
     this.later(this.toBe, () => {
       this.#nameByLetters(expected);
-      this.compare(expected, this.#actual, (want, got) => explain(`the ${this.label}`, want, got, error));
+      this.compare(expected, this.#actual, (want, got) => explain(`the ${this.label}`, want as ExpectedValue | undefined, got, error));
     });
   }
 
@@ -64,7 +66,7 @@ export class StreamExpectation extends Expected {
     if (this.#isLeftOut(value))
       failAt({ text }, at, 'expectEvents leaves empty deliveries out', 'Take this one away, or use expectDeliveries');
     const isText = this.#show !== undefined && typeof value === 'string';
-    const shown = isText ? value : textOf(value, item.is === 'letter' ? item.letter : null, this.#show);
+    const shown = isText ? inOneLine(value) : textOf(value, item.is === 'letter' ? item.letter : null, this.#show);
     const mark: Mark = { frame, kind: 'next', text: shown };
     if (this.#show === undefined) return { mark, value, matches: (actual) => areEqual(value, actual.value) };
     return { mark, value, matches: (actual) => actual.mark.kind === 'next' && actual.mark.text === shown };
@@ -89,10 +91,34 @@ interface ExpectedValue extends Expectation {
   readonly value: unknown;
 }
 
-function explain(what: string, want: Expectation | undefined, got: Happening | undefined, error: unknown): string | null {
+function explain(what: string, want: ExpectedValue | undefined, got: Happening | undefined, error: unknown): string | null {
   if (got?.mark.kind === 'error' && want?.mark.kind === 'error' && want.mark.frame === got.mark.frame) {
-    return `${what} failed with ${messageOf(got.value)}, and ${brief(error)} was expected (give the error, its code, or a pattern of its message as the last argument)`;
+    return `${what} failed with ${messageOf(got.value)}, and ${messageOf(error)} was expected (give the error, its code, or a pattern of its message as the last argument)`;
   }
   if (got?.mark.kind === 'error') return `${what} failed at frame ${got.mark.frame} with ${messageOf(got.value)}`;
-  return null;
+  if (got?.mark.kind !== 'next' || want?.mark.kind !== 'next' || got.mark.frame !== want.mark.frame || got.mark.text !== want.mark.text)
+    return null;
+  if (got.value instanceof Delivery === want.value instanceof Delivery) return null;
+  const [had, wanted] = got.value instanceof Delivery ? ['a delivery of', 'the event itself'] : ['an event', 'a delivery of it'];
+  return `${what} had ${had} ${got.mark.text} at frame ${got.mark.frame}, and ${wanted} was expected`;
+}
+
+/** Subscribes at the frame of `^` (default 0) and lets go at that of `!`. */
+function subscribeAt(
+  scheduler: SchedulerLike,
+  diagram: Diagram,
+  stream: Observable<unknown>,
+  onHappening: (kind: 'next' | 'complete' | 'error', value: unknown) => void,
+): void {
+  const frameOf = (sign: 'subscribe' | 'unsubscribe') => diagram.marks.find(({ kind }) => kind === sign)?.frame;
+  let subscription: Subscription | null = null;
+  scheduler.schedule(() => {
+    subscription = stream.subscribe({
+      next: (value) => onHappening('next', value),
+      error: (error) => onHappening('error', error),
+      complete: () => onHappening('complete', undefined),
+    });
+  }, frameOf('subscribe') ?? 0);
+  const letGoAt = frameOf('unsubscribe');
+  if (letGoAt !== undefined) scheduler.schedule(() => subscription?.unsubscribe(), letGoAt);
 }

@@ -1,6 +1,5 @@
-import type { Observable, SchedulerLike, Subscription } from 'rxjs';
+import { MillraceError } from '../../errors.ts';
 import { compare, type Expectation, type Explain, type Happening } from './compare.ts';
-import type { Diagram } from './diagram.ts';
 import type { RecordedStream } from './recording.ts';
 
 /** Something that a test expects, compared when all frames have passed. */
@@ -8,10 +7,14 @@ export abstract class Expected {
   readonly role: RecordedStream['role'];
   readonly #label: string | undefined;
   #comparisons: (() => void)[] = [];
+  /** What it is when nothing says what to expect of it: it would pass whatever happens. Null when something does. */
+  #unfinished: MillraceError | null;
 
-  constructor(role: RecordedStream['role'], label?: string) {
+  /** @param name of the function that made it. */
+  constructor(name: `expect${string}`, role: RecordedStream['role'], label?: string) {
     this.role = role;
     this.#label = label;
+    this.#unfinished = new MillraceError('MR_MARBLES_UNFINISHED', { expectation: name });
   }
 
   get label(): string {
@@ -27,8 +30,14 @@ export abstract class Expected {
     for (const comparison of comparisons) comparison();
   }
 
+  /** @throws MR_MARBLES_UNFINISHED when it was never told what to expect, as from where it was made. */
+  requireFinished(): void {
+    if (this.#unfinished !== null) throw this.#unfinished;
+  }
+
   /** Compares later; what fails then is shown as failing where it was asked for, in the caller of `from`. */
   protected later(from: (...args: never[]) => unknown, comparison: () => void): void {
+    this.#unfinished = null;
     const asked: { stack?: string } = {};
     Error.captureStackTrace(asked, from);
     const frames = asked.stack?.split('\n').slice(1).join('\n') ?? '';
@@ -60,27 +69,11 @@ export class Expectations {
     for (const expected of this.#all) expected.check();
   }
 
+  requireFinished(): void {
+    for (const expected of this.#all) expected.requireFinished();
+  }
+
   recorded(): RecordedStream[] {
     return this.#all.flatMap((expected) => expected.recorded());
   }
-}
-
-/** Subscribes at the frame of `^` (default 0) and lets go at that of `!`. */
-export function subscribeAt(
-  scheduler: SchedulerLike,
-  diagram: Diagram,
-  stream: Observable<unknown>,
-  onHappening: (kind: 'next' | 'complete' | 'error', value: unknown) => void,
-): void {
-  const frameOf = (sign: 'subscribe' | 'unsubscribe') => diagram.marks.find(({ kind }) => kind === sign)?.frame;
-  let subscription: Subscription | null = null;
-  scheduler.schedule(() => {
-    subscription = stream.subscribe({
-      next: (value) => onHappening('next', value),
-      error: (error) => onHappening('error', error),
-      complete: () => onHappening('complete', undefined),
-    });
-  }, frameOf('subscribe') ?? 0);
-  const letGoAt = frameOf('unsubscribe');
-  if (letGoAt !== undefined) scheduler.schedule(() => subscription?.unsubscribe(), letGoAt);
 }

@@ -9,8 +9,8 @@ export {
 } from './event-marbles.ts';
 export type { DeliveryValues } from './item-maker.ts';
 export { deliveryOf, eventOf, notationOf } from './notation.ts';
-export { printDiagram } from './print-diagram.ts';
+export { printDiagram } from './print.ts';
 export type { Mark, RecordedStream, Recording } from './recording.ts';
 export type { MarbleSessions } from './sessions.ts';
-export type { MarbleStream, SubscriptionFrames } from './streams.ts';
+export type { MarbleStream, SubscriptionFrames } from './sources.ts';
 export { dispatcherNamed, MarbleTables, type TableSketch, type TableSketches, tableNamed } from './tables.ts';

@@ -22,8 +22,8 @@ export class ItemMaker {
   /** A delivery, in a stream of deliveries. */
   delivery(item: Item, at: number): Delivery {
     const subject = this.#subjectOf(item, at);
-    if (subject.is === 'event') return this.#deliveryOf([this.#event(subject, at)]);
-    if (subject.is === 'delivery') return this.#deliveryOf(subject.items.map((member) => this.#event(member, at)));
+    if (subject.is === 'event') return this.#deliveryOf([this.#event(subject)]);
+    if (subject.is === 'delivery') return this.#deliveryOf(subject.items.map((member) => this.#event(member)));
     const value = this.#listed(subject.letter, at, true);
     if (value instanceof Delivery) return value;
     if (typeof value === 'string') return this.#deliveryOf(this.#eventsOf(value));
@@ -39,7 +39,7 @@ export class ItemMaker {
   /** A value, in a stream of anything: an event is itself, a letter that no `values` explain is the letter. */
   value(item: Item, at: number): unknown {
     const subject = this.#subjectOf(item, at);
-    if (subject.is === 'event') return this.#event(subject, at);
+    if (subject.is === 'event') return this.#event(subject);
     if (subject.is === 'delivery') return this.delivery(subject, at);
     return this.#listed(subject.letter, at, false);
   }
@@ -50,17 +50,13 @@ export class ItemMaker {
 
   #eventsOf(text: string): ChangeEvent[] {
     return parseDelivery(text).map((member) => {
-      if (member.is === 'event') return this.#builder.build(member.event, { text, at: 0 });
-      return failAt(
-        { text },
-        Math.max(0, text.indexOf(member.letter)),
-        `${member.letter} is no event`,
-        'Give each event its table and position: a@5',
-      );
+      if (member.is === 'event') return this.#builder.build(member.event, { text, at: member.at });
+      return failAt({ text }, member.at, `${member.letter} is no event`, 'Give each event its table and position: a@5');
     });
   }
 
-  #event(member: Member, at: number): ChangeEvent {
+  #event(member: Member): ChangeEvent {
+    const { at } = member;
     if (member.is === 'event') return this.#builder.build(member.event, { text: this.#diagram.text, at });
     const value = this.#listed(member.letter, at, true);
     const events = typeof value === 'string' ? this.#eventsOf(value) : [value];
@@ -72,7 +68,7 @@ export class ItemMaker {
   #listed(letter: string, at: number, isDelivery: boolean): unknown {
     if (this.#values !== undefined && Object.hasOwn(this.#values, letter)) return this.#values[letter];
     if (this.#values === undefined && !isDelivery) return letter;
-    const word = /^[A-Za-z_]\w+/.exec(this.#diagram.text.slice(at))?.[0];
+    const word = /^[\p{L}_][\p{L}\p{M}\p{N}_]+/u.exec(this.#diagram.text.slice(at))?.[0];
     if (word !== undefined && isDelivery)
       return this.#fail(
         at,
@@ -83,7 +79,7 @@ export class ItemMaker {
       return this.#fail(
         at,
         `${letter} stands for nothing here`,
-        'A range of ordinals is a@5.2..4, a time stands between blanks, a letter is listed in the values',
+        'A range of ordinals is a@5.2..4; a time is 10ms, 2s or 1m, between blanks; a letter is listed in the values',
       );
     const instead = isDelivery ? ` is listed in the values, or has a position (${letter}@5)` : ' is listed in the values';
     return this.#fail(at, `the letter ${letter} stands for nothing`, `See that it${instead}`);

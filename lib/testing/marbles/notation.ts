@@ -11,8 +11,7 @@ import {
 } from '../../events/index.ts';
 import { EventBuilder, plainValues } from './build-event.ts';
 import { type Member, parseDelivery } from './diagram.ts';
-import { printDelivery } from './print-diagram.ts';
-import { printEvent } from './print-event.ts';
+import { printDelivery, printEvent } from './print.ts';
 import { malformed } from './scanner.ts';
 import type { ChangeSketch, EventSketch, RowSketch, TableName, ValueSketch } from './sketch.ts';
 import { defaultTables, type MarbleTables, nameOfDispatcher } from './tables.ts';
@@ -24,11 +23,9 @@ import { defaultTables, type MarbleTables, nameOfDispatcher } from './tables.ts'
  * @throws MR_MARBLES_MALFORMED
  */
 export function deliveryOf(text: string, tables: MarbleTables = defaultTables): Delivery {
-  return makeDelivery(
-    parseDelivery(text).map((member) => eventOfMember(member, text)),
-    text,
-    new EventBuilder(tables),
-  );
+  const builder = new EventBuilder(tables);
+  const events = parseDelivery(text).map((member) => builder.build(eventOfMember(member, text), { text, at: member.at }));
+  return new Delivery(events, events.length * BYTES_PER_EVENT);
 }
 
 /** The one event that `text` gives. @throws MR_MARBLES_MALFORMED when it is none, or several. */
@@ -38,30 +35,17 @@ export function eventOf(text: string, tables: MarbleTables = defaultTables): Cha
   return events[0]!;
 }
 
-/** @internal */
-export function makeDelivery(sketches: readonly EventSketch[], text: string, builder: EventBuilder, at = 0): Delivery {
-  return new Delivery(
-    sketches.map((sketch) => builder.build(sketch, { text, at })),
-    sketches.length * BYTES_PER_EVENT,
-  );
-}
-
 /** What a delivery of a diagram counts for each of its events. */
 export const BYTES_PER_EVENT = 100;
 
 function eventOfMember(member: Member, text: string): EventSketch {
   if (member.is === 'event') return member.event;
-  throw malformed(
-    text,
-    Math.max(0, text.indexOf(member.letter)),
-    `${member.letter} is no event`,
-    'Give each event its table and position: a@5',
-  );
+  throw malformed(text, member.at, `${member.letter} is no event`, 'Give each event its table and position: a@5');
 }
 
 /**
- * The notation of an event, or of a delivery: one event alone, several (or none) in brackets. Two that differ in what a diagram can say differ in it; rows
- * say nothing of their table's version.
+ * The notation of an event, or of a delivery: one event alone, several (or none) in brackets. Two that differ in what a diagram can say differ in it; it
+ * says nothing of a table's version under rows, of columns, of commit times, nor of what a schema change says beside its version.
  */
 export function notationOf(item: Delivery | ChangeEvent): string {
   return item instanceof Delivery ? printDelivery(item.events.map((event) => printEvent(sketchOf(event)))) : printEvent(sketchOf(item));

@@ -3,10 +3,12 @@ import type { Scanner } from './scanner.ts';
 import { type ChangeSketch, type EventSketch, KINDS, type Kind, type RowSketch, type TableName, type ValueSketch } from './sketch.ts';
 
 /** What makes the text here an event (or what was meant as one): `kind:`, `res@`, a name in front of `@`, `.` or `>`. */
-const EVENT = /[A-Za-z_]\w*:|(?:[A-Za-z_]\w*|"(?:[^"]|"")*")[@.>]/y;
+const EVENT = /[A-Za-z_]\w*:|(?:[\p{L}_][\p{L}\p{M}\p{N}_]*|"(?:[^"]|"")*")[@.>]/uy;
 const KIND = /([A-Za-z_]\w*):/y;
 const MARK_OF_ALL = /(sync|res)(?=@)/y;
-const NAME = /([A-Za-z_]\w*)|"((?:[^"]|"")+)"/y;
+const NAME = /([\p{L}_][\p{L}\p{M}\p{N}_]*)|"((?:[^"]|"")+)"/uy;
+/** The names of kinds are no names of tables, unless they are quoted. */
+const KIND_FOR_A_TABLE = new RegExp(`(${Object.keys(KINDS).join('|')})(?=[@>])`, 'y');
 const PLACE = /(\d+)(?:\.(\d+)(?:\.\.(\d+))?)?/y;
 const BARE_VALUE = /[^\s,{}>"]+/y;
 const STRING = /"(?:[^"\\]|\\.)*"/y;
@@ -31,8 +33,15 @@ export function readEvent(scanner: Scanner): EventSketch {
   const kinded = scanner.take(KIND);
   if (kinded === null) return readRows(scanner);
   const kind = kinded[1]!;
-  if (!isKind(kind)) scanner.fail(`there is no kind of event called ${kind}`, `Kinds are ${Object.keys(KINDS).join(', ')}`, start);
+  if (!isKind(kind))
+    scanner.fail(
+      `there is no kind of event called ${kind}`,
+      `Kinds are ${Object.keys(KINDS).join(', ')}; where acks or resets are expected, enqueued, flushed, reset`,
+      start,
+    );
   if (kind === 'marker' && scanner.take(/\*/y) !== null) return { kind, table: null, commitTs: 0n, ...readSession(scanner) };
+  if ((kind === 'res' || kind === 'sync') && scanner.look(/\*/y) !== null)
+    scanner.fail('a table name is missing', `${kind}:users@7 is of one table, ${kind}@7 is of all tables`);
   const table = readTable(scanner);
   switch (kind) {
     case 'ddl':
@@ -43,14 +52,14 @@ export function readEvent(scanner: Scanner): EventSketch {
       const { commitTs, first, last } = readPlace(scanner);
       if (last !== null)
         scanner.fail(`${KINDS[kind].meaning} has one position, not a range`, `Write ${kind}:${table.name}@${commitTs}.${first}`, placeAt);
-      const version = scanner.take(/v(\d+)/y);
+      const version = readVersion(scanner);
       return {
         kind,
         table,
         target,
         commitTs,
         ordinal: first,
-        version: version === null || BigInt(version[1]!) === commitTs ? null : BigInt(version[1]!),
+        version: version === null || version === commitTs ? null : version,
         ...readSession(scanner),
       };
     }
@@ -88,6 +97,9 @@ function readMark(scanner: Scanner, kind: 'sync' | 'res', table: TableName | nul
 }
 
 function readRows(scanner: Scanner): EventSketch {
+  const kind = scanner.look(KIND_FOR_A_TABLE)?.[0];
+  if (kind !== undefined)
+    scanner.fail(`${kind} is a kind of event`, `Name its table, ${kind}:users@5, or put a table of that name into quotes: "${kind}"@5`);
   const table = readTable(scanner);
   const target = readTarget(scanner);
   requireAt(scanner, table.name);
@@ -127,7 +139,7 @@ function readPlace(scanner: Scanner): { commitTs: bigint; first: number; last: n
   if (match === null)
     scanner.fail('a position is missing behind @', 'Write the commitTs, and the ordinal where it is not 0: a@5, a@5.2, a@5.2..4');
   if (match[2] === undefined && scanner.look(/\.\./y) !== null) scanner.fail('a range begins with an ordinal', `Write ${match[1]}.0..`);
-  const commitTs = bounded(scanner, match[1]!, start);
+  const commitTs = bounded(scanner, 'a commitTs', match[1]!, start);
   const first = Number(match[2] ?? 0);
   const last = match[3] === undefined ? null : Number(match[3]);
   if (first > MAX_ORDINAL || (last ?? 0) > MAX_ORDINAL) scanner.fail(`an ordinal is at most ${MAX_ORDINAL}`, 'Write a smaller one', start);
@@ -141,13 +153,19 @@ function readCommitTs(scanner: Scanner): bigint {
   const match = scanner.take(/(\d+)(\.\d+)?/y);
   if (match === null) scanner.fail('a position is missing behind @', 'Write the commitTs: res@7');
   if (match[2] !== undefined) scanner.fail('this event has a commitTs alone, no ordinal', `Write @${match[1]}`, start);
-  return bounded(scanner, match[1]!, start);
+  return bounded(scanner, 'a commitTs', match[1]!, start);
 }
 
-function bounded(scanner: Scanner, digits: string, start: number): bigint {
-  const commitTs = BigInt(digits);
-  if (commitTs > MAX_U64) scanner.fail('a commitTs has 64 bits', `Write at most ${MAX_U64}`, start);
-  return commitTs;
+function readVersion(scanner: Scanner): bigint | null {
+  const start = scanner.at;
+  const match = scanner.take(/v(\d+)/y);
+  return match === null ? null : bounded(scanner, 'a version', match[1]!, start);
+}
+
+function bounded(scanner: Scanner, what: string, digits: string, start: number): bigint {
+  const number = BigInt(digits);
+  if (number > MAX_U64) scanner.fail(`${what} has 64 bits`, `Write at most ${MAX_U64}`, start);
+  return number;
 }
 
 function requireAt(scanner: Scanner, what: string): void {
@@ -155,8 +173,18 @@ function requireAt(scanner: Scanner, what: string): void {
 }
 
 function readSession(scanner: Scanner): { epoch: bigint; seq: bigint } {
-  const match = scanner.take(/#(\d+)\.(\d+)/y);
-  return match === null ? { epoch: 0n, seq: 0n } : { epoch: BigInt(match[1]!), seq: BigInt(match[2]!) };
+  const start = scanner.at;
+  const match = scanner.take(/#(\d+)(?:\.(\d+))?/y);
+  if (match === null) return { epoch: 0n, seq: 0n };
+  const [, epoch = '', seq] = match;
+  if (seq === undefined)
+    return scanner.fail(
+      'a session has an epoch and a seq',
+      'Write both: a@5#1.4. An error of the stream stands apart by a blank: a@5 #',
+      start,
+    );
+  // The caret stands under the digits.
+  return { epoch: bounded(scanner, 'an epoch', epoch, start + 1), seq: bounded(scanner, 'a seq', seq, start + 2 + epoch.length) };
 }
 
 /** `{after}`, `{before>after}`, `{>after}`, `{before>}`. */
@@ -174,6 +202,8 @@ function readChange(scanner: Scanner): ChangeSketch {
     );
   }
   if (!isChange) return { before: null, after: first };
+  if (first.length + second.length === 0)
+    scanner.fail('this change has no image', 'A delete names its key, {id:1>}, an update what is new, {>id:1}', start);
   return { before: first, after: second.length === 0 ? null : second };
 }
 

@@ -1,12 +1,23 @@
-import type { Observable, SchedulerLike } from 'rxjs';
+import { Observable, type SchedulerLike, Subject } from 'rxjs';
 import { MillraceError } from '../../errors.ts';
 import { TwoStageAck } from '../../events/index.ts';
 import { type Diagram, parseDiagram } from './diagram.ts';
 import { textOf } from './display.ts';
 import { ItemMaker } from './item-maker.ts';
 import type { Mark, RecordedStream } from './recording.ts';
-import { coldStream, type Emission, hotStream, type MarbleStream } from './streams.ts';
 import type { MarbleTables } from './tables.ts';
+
+/** From when to when somebody was subscribed, in frames; `unsubscribedFrame` is Infinity while it lasts. */
+export interface SubscriptionFrames {
+  readonly subscribedFrame: number;
+  readonly unsubscribedFrame: number;
+}
+
+/** A stream that a diagram describes. */
+export interface MarbleStream<T> extends Observable<T> {
+  /** Who was subscribed, in the order of their coming: for `expectSubscriptions`. */
+  readonly subscriptions: readonly SubscriptionFrames[];
+}
 
 type Values = Readonly<Record<string, unknown>> | undefined;
 type Show = ((value: never) => string) | undefined;
@@ -102,7 +113,8 @@ export class Sources {
       return diagram.marks.flatMap(({ item, kind, at, frame: written }) => {
         const frame = written - zero;
         if (kind === 'subscribe' || kind === 'unsubscribe') return [];
-        if (item === null) return [{ emission: { frame, kind, value: (error ?? 'error') as T }, mark: { frame, kind } as Mark }];
+        if (item === null)
+          return [{ emission: { frame, kind, value: (error === undefined ? 'error' : error) as T }, mark: { frame, kind } as Mark }];
         const value = isOfDeliveries ? maker.delivery(item, at) : maker.value(item, at);
         const text = record.textOf(value, item.is === 'letter' ? item.letter : null);
         watch(value, text);
@@ -130,4 +142,56 @@ interface Player<T> {
 
 function ackOf(value: unknown): TwoStageAck | null {
   return typeof value === 'object' && value !== null && 'ack' in value && value.ack instanceof TwoStageAck ? value.ack : null;
+}
+
+/** The marks of a subscription. */
+export function marksOfSubscription({ subscribedFrame, unsubscribedFrame }: SubscriptionFrames): Mark[] {
+  const marks: Mark[] = [{ frame: subscribedFrame, kind: 'subscribe' }];
+  if (unsubscribedFrame !== Number.POSITIVE_INFINITY) marks.push({ frame: unsubscribedFrame, kind: 'unsubscribe' });
+  return marks;
+}
+
+interface Emission<T> {
+  readonly frame: number;
+  readonly kind: 'next' | 'complete' | 'error';
+  /** What is emitted, or the error. */
+  readonly value: T;
+}
+
+/** A stream that plays anew for each subscription, from its frame on. */
+function coldStream<T>(scheduler: SchedulerLike, play: () => readonly Emission<T>[]): MarbleStream<T> {
+  const subscriptions: SubscriptionFrames[] = [];
+  const stream = new Observable<T>((subscriber) => {
+    subscriber.add(log(subscriptions, scheduler));
+    for (const emission of play()) subscriber.add(scheduler.schedule(() => emit(emission, subscriber), emission.frame));
+  });
+  return Object.assign(stream, { subscriptions });
+}
+
+/** A stream that plays once, for whoever is subscribed; `start` begins it. */
+function hotStream<T>(scheduler: SchedulerLike, play: () => readonly Emission<T>[]): { stream: MarbleStream<T>; start: () => void } {
+  const subscriptions: SubscriptionFrames[] = [];
+  const subject = new Subject<T>();
+  const stream = new Observable<T>((subscriber) => {
+    subscriber.add(log(subscriptions, scheduler));
+    subscriber.add(subject.subscribe(subscriber));
+  });
+  const start = () => {
+    for (const emission of play()) if (emission.frame >= 0) scheduler.schedule(() => emit(emission, subject), emission.frame);
+  };
+  return { stream: Object.assign(stream, { subscriptions }), start };
+}
+
+function log(subscriptions: SubscriptionFrames[], scheduler: SchedulerLike): () => void {
+  const subscription = { subscribedFrame: scheduler.now(), unsubscribedFrame: Number.POSITIVE_INFINITY };
+  subscriptions.push(subscription);
+  return () => {
+    subscription.unsubscribedFrame = scheduler.now();
+  };
+}
+
+function emit<T>({ kind, value }: Emission<T>, observer: { next(value: T): void; error(error: unknown): void; complete(): void }): void {
+  if (kind === 'next') observer.next(value);
+  else if (kind === 'error') observer.error(value);
+  else observer.complete();
 }

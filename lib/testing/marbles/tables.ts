@@ -7,7 +7,7 @@ import {
   type ReplicaIdentity,
   type Table,
 } from '../../events/index.ts';
-import { printTable } from './print-event.ts';
+import { printTable } from './print.ts';
 import { readTable } from './read-event.ts';
 import { Scanner } from './scanner.ts';
 import type { TableName } from './sketch.ts';

@@ -21,6 +21,7 @@ export interface SimDiskOptions {
 /**
  * A disk that keeps what is synced apart from what is not. At a crash of each file some of the un-synced writes are left, in order, and perhaps a part of the
  * next; of each folder some of the un-synced changes of names. Whatever the operating system holds back in reality, a program cannot rely on more.
+ * A write that fails, or is under way when the process is killed, may have happened in part.
  *
  * Use it through `SimNode.port`. Both names of a rename must be in one folder (EXDEV).
  */
@@ -35,6 +36,9 @@ export class SimDisk implements Disk, Device {
   /** Counts crashes and kills: a call that was under way at one is lost with it, unless it has happened. */
   #life = 0;
   #fullUntilMs = 0;
+  /** Writes that have not happened yet: what is there of them when the process dies meanwhile. */
+  readonly #underWay = new Set<() => void>();
+  readonly #nowMs: () => number;
 
   constructor(sim: Simulation, options: SimDiskOptions = {}) {
     const { node, name = node === undefined ? 'disk' : `${node.name}-disk`, latencyMs = [0, 0], faults = {} } = options;
@@ -43,6 +47,7 @@ export class SimDisk implements Disk, Device {
     this.#latencyMs = latencyMs;
     this.#faults = faults;
     this.#capacityBytes = options.capacityBytes ?? Number.POSITIVE_INFINITY;
+    this.#nowMs = () => sim.clock.now() + (node?.skewMs ?? 0);
     node?.attach(this);
     sim.onCalm(() => {
       this.#fullUntilMs = 0;
@@ -64,8 +69,10 @@ export class SimDisk implements Disk, Device {
     this.#crashFolder('', this.#root);
   }
 
-  /** A process is gone when its calls have ended: what was under way has happened by now, or never does. */
+  /** A process is gone when its calls have ended: what was under way has happened by now, or never does; of a write, perhaps a part. */
   kill(): void {
+    for (const partly of this.#underWay) partly();
+    this.#underWay.clear();
     this.#locks.clear();
     this.#life++;
   }
@@ -179,21 +186,32 @@ export class SimDisk implements Disk, Device {
 
   #opened(path: string, file: FileNode, flags: DiskOpenFlags): DiskFile {
     let isClosed = false;
-    const call = <T>(what: string, needsRoom: boolean, effect: () => T) =>
-      this.#call(what, path, needsRoom, () => {
+    const call = <T>(what: string, needsRoom: boolean, effect: () => T, partly?: () => void) => {
+      const open = () => {
         if (isClosed) throw systemError('EBADF', what, path);
         return effect();
-      });
+      };
+      return this.#call(what, path, needsRoom, open, partly);
+    };
     const handle: DiskFile = {
-      write: (pieces) =>
-        call('write', true, () => {
+      write: (pieces) => {
+        const bytes = Buffer.concat(pieces);
+        const write = () => {
           if (flags === 'r') throw systemError('EBADF', 'write', path);
-          const bytes = Buffer.concat(pieces);
           const room = Math.max(0, this.#capacityBytes - (this.#capacityBytes === Number.POSITIVE_INFINITY ? 0 : this.usedBytes));
           if (bytes.length > 0) file.append(bytes.subarray(0, Math.min(bytes.length, room)));
-          file.modifiedMs = this.#sim.clock.now();
+          file.modifiedMs = this.#nowMs();
           if (bytes.length > room) throw this.#failing('ENOSPC', 'write', path);
-        }),
+        };
+        return call('write', true, write, () => {
+          if (isClosed || flags === 'r' || bytes.length === 0 || !this.#sim.chance(0.5)) return;
+          // Into the room that there is.
+          const part = this.#sim.between(1, bytes.length);
+          if (this.#capacityBytes < this.usedBytes + part) return;
+          file.append(bytes.subarray(0, part));
+          this.#sim.noteFault(this.name, `of a write to ${path} ${part} of ${bytes.length} bytes are there`);
+        });
+      },
       read: (position, length) => call('read', false, () => file.read(position, length)),
       sync: () =>
         call('sync', false, () => {
@@ -210,8 +228,12 @@ export class SimDisk implements Disk, Device {
     return Object.assign(handle, { [PORT]: true });
   }
 
-  /** One call: it takes its time and may fail. It happens when it begins or when it ends, unless the machine crashes before. */
-  async #call<T>(what: string, path: string, needsRoom: boolean, effect: () => T): Promise<T> {
+  /**
+   * One call: it takes its time and may fail. It happens when it begins or when it ends, unless the machine crashes before.
+   *
+   * @param partly leaves a part of it, perhaps, where it comes to no end.
+   */
+  async #call<T>(what: string, path: string, needsRoom: boolean, effect: () => T, partly: () => void = () => {}): Promise<T> {
     const sim = this.#sim;
     const { slow, slowMs = SLOW_MS } = this.#faults;
     const life = this.#life;
@@ -220,18 +242,28 @@ export class SimDisk implements Disk, Device {
       ms += sim.within(slowMs);
       sim.noteFault(this.name, `${what} ${path} is slow`);
     }
-    if (ms === 0) return this.#happen(what, path, needsRoom, effect);
-    const early = sim.chance(0.5) ? outcomeOf(() => this.#happen(what, path, needsRoom, effect)) : null;
+    const happen = () => this.#happen(what, path, needsRoom, effect, partly);
+    if (ms === 0) return happen();
+    const early = sim.chance(0.5) ? outcomeOf(happen) : null;
+    if (early === null) this.#underWay.add(partly);
     await sim.sleep(ms);
     if (life !== this.#life) return new Promise(() => {});
-    return early === null ? this.#happen(what, path, needsRoom, effect) : early();
+    this.#underWay.delete(partly);
+    return early === null ? happen() : early();
   }
 
-  #happen<T>(what: string, path: string, needsRoom: boolean, effect: () => T): T {
+  #happen<T>(what: string, path: string, needsRoom: boolean, effect: () => T, partly: () => void): T {
     const sim = this.#sim;
     const { fails, full, fullMs = FULL_MS } = this.#faults;
-    if (sim.fault(fails)) throw this.#failing('EIO', what, path);
-    if (needsRoom && sim.fault(full)) this.#fullUntilMs = sim.clock.now() + sim.within(fullMs);
+    if (sim.fault(fails)) {
+      partly();
+      throw this.#failing('EIO', what, path);
+    }
+    if (needsRoom && sim.clock.now() >= this.#fullUntilMs && sim.fault(full)) {
+      // The write that fills it.
+      partly();
+      this.#fullUntilMs = sim.clock.now() + sim.within(fullMs);
+    }
     if (needsRoom && sim.clock.now() < this.#fullUntilMs) throw this.#failing('ENOSPC', what, path);
     const result = effect();
     sim.note(this.name, `${what} ${path}`);
@@ -276,7 +308,7 @@ export class SimDisk implements Disk, Device {
 
   #set(folder: FolderNode, change: Parameters<FolderNode['change']>[0]): void {
     folder.change(change);
-    const nowMs = this.#sim.clock.now();
+    const nowMs = this.#nowMs();
     folder.modifiedMs = nowMs;
     for (const [, node] of change) if (node !== null && node.modifiedMs === 0) node.modifiedMs = nowMs;
   }

@@ -1,27 +1,48 @@
 import type { SchedulerLike } from 'rxjs';
 import { type Clock, sleepWith } from '../../flow/index.ts';
+import type { VirtualClock } from '../virtual-clock.ts';
 import { schedulerOf } from '../virtual-clock.ts';
-import type { Ground } from './ground.ts';
+
+/** One life of a node's process, as its program has it: whatever the program does through it ends with this life, whoever goes on calling it. */
+export interface SimProcess {
+  /** The node's. */
+  readonly name: string;
+  /** Which start of its node it is, from 1. */
+  readonly generation: number;
+  /** False for ever once it has crashed. */
+  readonly isUp: boolean;
+  /** As `SimNode.clock`. */
+  readonly clock: Clock;
+  /** As `SimNode.port`. */
+  readonly port: <T extends object>(target: T) => T;
+  /** As `SimNode.guard`. */
+  readonly guard: <A extends unknown[]>(fn: (...args: A) => void) => (...args: A) => void;
+}
 
 /** What an incarnation asks of its node. */
 export interface Host {
+  readonly name: string;
+  readonly clock: VirtualClock;
   /** How wrong its clock is now, in ms. */
   skewMs(): number;
   /** How long its event loop is busy before the next thing runs, in ms; 0: not. */
   stallMs(): number;
-  /** Called for each call that leaves through a port: `before` its effect and `after` it. True: the node is down now. */
-  called(what: string, when: 'before' | 'after'): boolean;
+  /** A call leaves through a port: its number, or null when the node has gone down instead. */
+  leaves(what: string): number | null;
+  /** That call is answered; false: the node has gone down instead. */
+  isAnswered(what: string, call: number): boolean;
 }
 
 /**
- * One life of a node's process, from a start to a crash. Whatever comes in from outside, timers and answers, passes through `deliver`: behind the crash
+ * One life of a process, from a start to a crash. Whatever comes in from outside, timers and answers, passes through `deliver`: behind the crash
  * nothing does, and during a pause it waits, in order.
  */
-export class Incarnation {
+export class Incarnation implements SimProcess {
+  readonly name: string;
   readonly clock: Clock;
-  readonly #sim: Ground;
+  readonly #clock: VirtualClock;
   readonly #host: Host;
-  #isAlive = true;
+  #isUp = true;
   /** Until when nothing runs. */
   #untilMs = 0;
   #isHeld = false;
@@ -29,38 +50,49 @@ export class Incarnation {
   #waiting: (() => void)[] = [];
   #next = 0;
 
-  constructor(sim: Ground, host: Host) {
-    this.#sim = sim;
+  constructor(
+    host: Host,
+    readonly generation = 1,
+  ) {
+    this.name = host.name;
+    this.#clock = host.clock;
     this.#host = host;
-    this.clock = new NodeClock(sim, this, host);
+    this.clock = new ProcessClock(this, host);
   }
 
-  get isAlive(): boolean {
-    return this.#isAlive;
+  get isUp(): boolean {
+    return this.#isUp;
   }
 
   end(): void {
-    this.#isAlive = false;
+    this.#isUp = false;
     this.#waiting = [];
   }
 
+  readonly port = <T extends object>(target: T): T => portOf(target, this, this.#host);
+
+  readonly guard =
+    <A extends unknown[]>(fn: (...args: A) => void) =>
+    (...args: A): void =>
+      this.deliver(() => fn(...args));
+
   /** Nothing runs for `ms` from now on, or for longer if it stands still already. */
   pause(ms: number): void {
-    this.#untilMs = Math.max(this.#untilMs, this.#sim.clock.now() + ms);
+    this.#untilMs = Math.max(this.#untilMs, this.#clock.now() + ms);
     if (this.#isHeld) return;
     this.#isHeld = true;
-    this.#sim.clock.after(this.#untilMs - this.#sim.clock.now(), () => this.#wake());
+    this.#clock.after(this.#untilMs - this.#clock.now(), () => this.#wake());
   }
 
   /** Ends a pause now. */
   resume(): void {
-    this.#untilMs = this.#sim.clock.now();
+    this.#untilMs = this.#clock.now();
     if (this.#isHeld) this.#wake();
   }
 
   /** Runs `fn` as the event loop would: now, when it is free again, or never. */
   deliver(fn: () => void): void {
-    if (!this.#isAlive) return;
+    if (!this.#isUp) return;
     if (this.#isHeld || this.#next < this.#waiting.length) {
       this.#waiting.push(fn);
       return;
@@ -72,16 +104,11 @@ export class Incarnation {
     } else fn();
   }
 
-  /** See `SimNode.port`. */
-  port<T extends object>(target: T): T {
-    return portOf(target, this, this.#host);
-  }
-
   #wake(): void {
-    if (!this.#isAlive || !this.#isHeld) return;
-    const leftMs = this.#untilMs - this.#sim.clock.now();
+    if (!this.#isUp || !this.#isHeld) return;
+    const leftMs = this.#untilMs - this.#clock.now();
     if (leftMs > 0) {
-      this.#sim.clock.after(leftMs, () => this.#wake());
+      this.#clock.after(leftMs, () => this.#wake());
       return;
     }
     this.#isHeld = false;
@@ -90,7 +117,7 @@ export class Incarnation {
 
   /** One thing a step, as an event loop does: its promises run before the next. */
   #runNext(): void {
-    if (!this.#isAlive || this.#isHeld) return;
+    if (!this.#isUp || this.#isHeld) return;
     const fn = this.#waiting[this.#next];
     if (fn === undefined) {
       this.#waiting = [];
@@ -99,32 +126,31 @@ export class Incarnation {
     }
     this.#next++;
     fn();
-    this.#sim.clock.after(0, () => this.#runNext());
+    this.#clock.after(0, () => this.#runNext());
   }
 }
 
-class NodeClock implements Clock {
-  readonly scheduler: SchedulerLike;
+class ProcessClock implements Clock {
+  readonly scheduler: SchedulerLike = schedulerOf(this);
   readonly random: () => number;
+  readonly #life: Incarnation;
+  readonly #host: Host;
 
-  constructor(
-    readonly sim: Ground,
-    readonly life: Incarnation,
-    readonly host: Host,
-  ) {
-    this.scheduler = schedulerOf(this);
-    this.random = () => sim.random();
+  constructor(life: Incarnation, host: Host) {
+    this.#life = life;
+    this.#host = host;
+    this.random = host.clock.random;
   }
 
   now(): number {
-    return this.sim.clock.now() + this.host.skewMs();
+    return this.#host.clock.now() + this.#host.skewMs();
   }
 
   after(delayMs: number, fn: () => void): () => void {
-    if (!this.life.isAlive) return () => {};
+    if (!this.#life.isUp) return () => {};
     // It can be cancelled while it waits for the end of a pause, too.
     const held: { fn: (() => void) | null } = { fn };
-    const cancel = this.sim.clock.after(delayMs, () => this.life.deliver(() => held.fn?.()));
+    const cancel = this.#host.clock.after(delayMs, () => this.#life.deliver(() => held.fn?.()));
     return () => {
       held.fn = null;
       cancel();
@@ -137,6 +163,7 @@ class NodeClock implements Clock {
         this.after(delayMs, resolve);
       });
     }
+    if (!this.#life.isUp) return never();
     return sleepWith((ms, fn) => this.after(ms, fn), delayMs, signal);
   }
 }
@@ -154,10 +181,11 @@ function portOf<T extends object>(target: T, life: Incarnation, host: Host): T {
       const value: unknown = Reflect.get(target, name, target);
       if (typeof value !== 'function') return value;
       const method = (...args: unknown[]): unknown => {
-        if (!life.isAlive) return never();
+        if (!life.isUp) return never();
         const what = String(name);
-        if (host.called(what, 'before')) return never();
-        return guarded(Reflect.apply(value, target, args), what, life, host);
+        const call = host.leaves(what);
+        if (call === null) return never();
+        return guarded(Reflect.apply(value, target, args), { what, call }, life, host);
       };
       methods.set(name, method);
       return method;
@@ -166,31 +194,37 @@ function portOf<T extends object>(target: T, life: Incarnation, host: Host): T {
 }
 
 /** An answer as this life may see it. */
-function guarded(answer: unknown, what: string, life: Incarnation, host: Host): unknown {
+function guarded(answer: unknown, to: Call, life: Incarnation, host: Host): unknown {
   if (typeof answer !== 'object' || answer === null) return answer;
   if (isThenable(answer)) {
+    const isHeard = () => life.isUp && host.isAnswered(to.what, to.call);
     return new Promise((resolve, reject) => {
       answer.then(
         (value) => {
-          if (life.isAlive && !host.called(what, 'after')) life.deliver(() => resolve(guarded(value, what, life, host)));
+          if (isHeard()) life.deliver(() => resolve(guarded(value, to, life, host)));
         },
         (error) => {
-          if (life.isAlive && !host.called(what, 'after')) life.deliver(() => reject(error));
+          if (isHeard()) life.deliver(() => reject(error));
         },
       );
     });
   }
   if (PORT in answer) return portOf(answer, life, host);
-  if (Symbol.asyncIterator in answer) return iterationOf(answer as AsyncIterable<unknown>, what, life, host);
+  if (Symbol.asyncIterator in answer) return iterationOf(answer as AsyncIterable<unknown>, to, life, host);
   return answer;
 }
 
-function iterationOf(source: AsyncIterable<unknown>, what: string, life: Incarnation, host: Host): AsyncIterableIterator<unknown> {
+interface Call {
+  readonly what: string;
+  readonly call: number;
+}
+
+function iterationOf(source: AsyncIterable<unknown>, to: Call, life: Incarnation, host: Host): AsyncIterableIterator<unknown> {
   const iterator = source[Symbol.asyncIterator]();
   const gate = (call: (() => Promise<IteratorResult<unknown>>) | undefined, otherwise: IteratorResult<unknown>) => {
-    if (!life.isAlive) return never();
+    if (!life.isUp) return never();
     if (call === undefined) return Promise.resolve(otherwise);
-    return guarded(call(), what, life, host) as Promise<IteratorResult<unknown>>;
+    return guarded(call(), to, life, host) as Promise<IteratorResult<unknown>>;
   };
   return {
     next: () => gate(() => iterator.next(), { done: true, value: undefined }),

@@ -1,7 +1,7 @@
 export * from './disk.ts';
 export * from './faults.ts';
 export type { Ground } from './ground.ts';
-export { PORT } from './incarnation.ts';
+export { PORT, type SimProcess } from './incarnation.ts';
 export * from './link.ts';
 export * from './network.ts';
 export * from './node.ts';

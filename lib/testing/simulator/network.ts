@@ -1,6 +1,6 @@
 import type { LinkFaults, Range } from './faults.ts';
+import type { SimProcess } from './incarnation.ts';
 import { SimLink } from './link.ts';
-import type { SimNode } from './node.ts';
 import type { Simulation } from './simulation.ts';
 
 export interface SimNetworkOptions<M> {
@@ -40,17 +40,17 @@ export class SimNetwork<M> {
     sim.onCalm(() => this.heal());
   }
 
-  /** The endpoint of the process that runs on `node` now: after a crash it sends and hears nothing. */
-  endpoint(node: SimNode): SimEndpoint<M> {
-    const from = node.name;
+  /** The endpoint of a process, or of the one that runs on a node now: after a crash it sends and hears nothing. */
+  endpoint(process: SimProcess): SimEndpoint<M> {
+    const { name: from, generation } = process;
     // A process that is gone may still run to the end of its turn.
-    const { generation } = node;
+    const isThere = () => process.isUp && process.generation === generation;
     return {
       send: (to, message) => {
-        if (node.isUp && node.generation === generation) this.#send(from, to, message);
+        if (isThere()) this.#send(from, to, message);
       },
       listen: (handler) => {
-        if (node.isUp && node.generation === generation) this.#handlers.set(from, node.guard(handler));
+        if (isThere()) this.#handlers.set(from, process.guard(handler));
       },
     };
   }
@@ -61,7 +61,7 @@ export class SimNetwork<M> {
     this.#parted.set(pairOf(a, b), this.#sim.clock.now() + ms);
   }
 
-  /** Parts a node from all the others that were ever sent or listened to. */
+  /** Parts a node from all the others that have ever listened. */
   isolate(name: string, ms?: number): void {
     for (const other of this.#handlers.keys()) if (other !== name) this.partition(name, other, ms);
   }

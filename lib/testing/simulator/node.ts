@@ -2,7 +2,7 @@ import { reasonOf } from '../../errors.ts';
 import type { Clock } from '../../flow/index.ts';
 import type { NodeFaults, Range } from './faults.ts';
 import type { Ground } from './ground.ts';
-import { type Host, Incarnation } from './incarnation.ts';
+import { type Host, Incarnation, type SimProcess } from './incarnation.ts';
 
 export interface SimNodeOptions {
   /** How wrong its clock is, in ms. Default 0. */
@@ -20,8 +20,8 @@ export interface Device {
   kill(): void;
 }
 
-/** A node's program. `node.clock` and `node.port(…)` are to be taken when it begins: they belong to this start of it. */
-export type Program = (node: SimNode) => Promise<void> | void;
+/** A node's program: begins anew with each start, with the process of that start. What it does through `process` ends with it. */
+export type Program = (process: SimProcess) => Promise<void> | void;
 
 /**
  * A machine with one process, which runs a program. A crash or kill ends it where it stands: its memory is lost, what it awaits never comes, its timers are
@@ -57,7 +57,7 @@ export class SimNode {
   }
 
   get isUp(): boolean {
-    return this.#life.isAlive;
+    return this.#life.isUp;
   }
 
   /** Counts its starts, from 1. */
@@ -65,7 +65,7 @@ export class SimNode {
     return this.#generation;
   }
 
-  /** The clock of the process that runs now, and of it only: after the next crash this one stands still for ever. */
+  /** The clock of the process that runs now, and of it only: after the next crash it wakes nobody. A program takes its own, `process.clock`. */
   get clock(): Clock {
     return this.#life.clock;
   }
@@ -136,8 +136,7 @@ export class SimNode {
 
   /** `fn` as an event handler of this process: runs as its timers do, later while it is paused, never after a crash. */
   guard<A extends unknown[]>(fn: (...args: A) => void): (...args: A) => void {
-    const life = this.#life;
-    return (...args) => life.deliver(() => fn(...args));
+    return this.#life.guard(fn);
   }
 
   /** Calls `device` when it goes down. */
@@ -155,23 +154,26 @@ export class SimNode {
     const { skewMs } = this.#faults;
     if (skewMs !== undefined && !this.#sim.isCalm) this.#skewMs = this.#sim.between(-skewMs, skewMs);
     const host: Host = {
+      name: this.name,
+      clock: this.#sim.clock,
       skewMs: () => this.#skewMs,
       stallMs: () => (this.#sim.fault(this.#faults.stall) ? this.#sim.within(this.#faults.stallMs ?? STALL_MS) : 0),
-      called: (what, when) => this.#isFatal(what, when),
+      leaves: (what) => (this.#isFatal(what, 'before', ++this.#calls) ? null : this.#calls),
+      isAnswered: (what, call) => !this.#isFatal(what, 'after', call),
     };
-    return new Incarnation(this.#sim, host);
+    return new Incarnation(host, this.#generation);
   }
 
   #start(): void {
     const life = this.#life;
     const exited = (error: unknown) => {
-      if (!life.isAlive) return;
+      if (!life.isUp) return;
       if (error !== null) this.#sim.note(this.name, `its program failed: ${reasonOf(error)}`);
       if (this.#onExit !== null) this.#onExit(error);
       else if (error !== null) this.#sim.fail(`the program of ${this.name} does not fail`, reasonOf(error), error);
     };
     const program = this.#program!;
-    (async () => await program(this))().then(() => exited(null), exited);
+    (async () => await program(life))().then(() => exited(null), exited);
   }
 
   #stop(what: string, tell: (device: Device) => void): void {
@@ -182,12 +184,11 @@ export class SimNode {
     if (this.#restartAfterMs !== null) this.#sim.clock.after(this.#sim.within(this.#restartAfterMs), () => this.restart());
   }
 
-  #isFatal(what: string, when: 'before' | 'after'): boolean {
-    if (when === 'before') this.#calls++;
+  #isFatal(what: string, when: 'before' | 'after', call: number): boolean {
     const fatal = this.#fatalCall;
-    if (fatal === null || fatal.when !== when || this.#calls < fatal.at) return false;
+    if (fatal === null || fatal.when !== when || call < fatal.at) return false;
     this.#fatalCall = null;
-    this.#sim.note(this.name, `goes down ${when} its call ${fatal.at}, ${what}`);
+    this.#sim.note(this.name, `goes down ${when} its call ${call}, ${what}`);
     this[fatal.how]();
     return true;
   }

@@ -1,6 +1,7 @@
 import { MillraceError } from '../../errors.ts';
+import { piecesOf } from '../../stores/body.ts';
 import { MemoryStore } from '../../stores/memory.ts';
-import type { ObjectBody, ObjectInfo, ObjectStore, StoreCapabilities } from '../../stores/object-store.ts';
+import type { ObjectBody, ObjectInfo, ObjectStore, StoreCapabilities, StreamedBody } from '../../stores/object-store.ts';
 import type { Range, StoreFaults } from './faults.ts';
 import type { Simulation } from './simulation.ts';
 
@@ -16,7 +17,7 @@ export interface SimObjectStoreOptions {
 
 /**
  * An object store on another machine, which does not always answer. It is consistent as S3 is: what was written is in the next `get` and `list` of everybody.
- * A crash of who uses it does not take back what was sent. (No multipart yet: the port has none.)
+ * A crash of who uses it does not take back what was sent; a body that comes in parts is sent when its last part has come, and nothing of it is seen before.
  *
  * It is the store behind the client's own retries: a call that fails has failed for good, with MR_STORE_UNAVAILABLE (throttled, timeout) or MR_STORE_FAILED, and
  * whether it had an effect is not known. Use it through `SimNode.port`.
@@ -43,11 +44,11 @@ export class SimObjectStore implements ObjectStore {
   }
 
   put(key: string, body: ObjectBody): Promise<void> {
-    return this.#call('put', key, copied(body), (pieces) => this.objects.put(key, pieces));
+    return this.#call('put', key, this.#taken(key, body), (pieces) => this.objects.put(key, pieces));
   }
 
   putIfAbsent(key: string, body: ObjectBody): Promise<boolean> {
-    return this.#call('putIfAbsent', key, copied(body), (pieces) => this.objects.putIfAbsent(key, pieces));
+    return this.#call('putIfAbsent', key, this.#taken(key, body), (pieces) => this.objects.putIfAbsent(key, pieces));
   }
 
   get(key: string): Promise<Buffer | null> {
@@ -77,8 +78,9 @@ export class SimObjectStore implements ObjectStore {
 
   async close(): Promise<void> {}
 
-  /** @param body of what changes something: it is taken now, because it may happen later than its caller knows. Null: it only looks. */
-  async #call<T>(operation: string, key: string, body: ObjectBody | null, effect: (body: ObjectBody) => Promise<T>): Promise<T> {
+  /** @param taken of what changes something: it is taken now, because it may happen later than its caller knows. Null: it only looks. */
+  async #call<T>(operation: string, key: string, taken: Taken | Promise<Taken> | null, effect: (body: Taken) => Promise<T>): Promise<T> {
+    const body = taken instanceof Promise ? await taken : taken;
     const { before, after, throttled, timeout } = this.#faults;
     const sim = this.#sim;
     if (sim.fault(throttled)) {
@@ -120,6 +122,19 @@ export class SimObjectStore implements ObjectStore {
     throw this.#unavailable(operation, key, null, 'TimeoutError: no answer came');
   }
 
+  /** What the caller does with its buffers after a failure is its own affair. */
+  #taken(key: string, body: ObjectBody): Taken | Promise<Taken> {
+    if (!('chunks' in body)) return [Buffer.concat(body)];
+    return piecesOf({ bytes: body.bytes, chunks: () => this.#partsOf(key, body) }, { key, uri: this.uri });
+  }
+
+  async *#partsOf(key: string, body: StreamedBody): AsyncGenerator<Uint8Array> {
+    for await (const chunk of body.chunks()) {
+      if (this.#sim.fault(this.#faults.before)) throw this.#failed('put', key, 'the connection was lost in the middle (nothing was done)');
+      yield Buffer.from(chunk);
+    }
+  }
+
   async *#chunksOf(key: string, chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
     for await (const chunk of chunks) {
       if (this.#sim.fault(this.#faults.before)) throw this.#failed('read', key, 'the connection was lost in the middle');
@@ -151,11 +166,8 @@ function named(operation: string): string {
   return { putIfAbsent: 'put', exists: 'head', read: 'get' }[operation] ?? operation;
 }
 
-/** What the caller does with its buffers after a failure is its own affair. */
-function copied(body: ObjectBody): ObjectBody {
-  return [Buffer.concat(body)];
-}
+type Taken = readonly Uint8Array[];
 
-function lengthOf(body: ObjectBody): number {
+function lengthOf(body: Taken): number {
   return body.reduce((sum, piece) => sum + piece.length, 0);
 }

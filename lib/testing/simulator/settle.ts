@@ -20,6 +20,10 @@ export class Immediates {
     this.#waiting = [];
     for (const { fn } of due) fn?.();
   }
+
+  clear(): void {
+    this.#waiting = [];
+  }
 }
 
 /** As much of Node's as anybody uses. */
@@ -49,6 +53,14 @@ export interface Leak {
   readonly error: unknown;
 }
 
+/** How things stand when everything that was ready has run. */
+export interface Turn {
+  /** The first. */
+  readonly leak: Leak | null;
+  /** What is ready never comes to its end: each immediate asks for another, and time stands still. */
+  readonly isEndless: boolean;
+}
+
 /**
  * Calls `turn` again and again until it says that it is over, each time when everything that is ready has run to its end: promises, `process.nextTick` and
  * `setImmediate`, which belongs to the simulation meanwhile. Real timers are refused.
@@ -57,17 +69,23 @@ export interface Leak {
  * the process may breathe. Simulations of one process that overlap share all this: whoever is next runs what is there.
  *
  * @param turn is told the first leak, once more at the end if it showed only then.
+ * @param nowMs the time of the simulation, for what is refused.
  */
-export async function eachTurn(turn: (leak: Leak | null) => boolean): Promise<void> {
-  if (users === 0) guard = RealTimerGuard.install(() => 0);
+export async function eachTurn(turn: (now: Turn) => boolean, nowMs: () => number): Promise<void> {
+  if (users === 0) guard = RealTimerGuard.install(nowMs);
   if (users++ === 0) takeOver();
   try {
     await new Promise<void>((resolve, reject) => {
       let turns = 0;
+      let immediates = 0;
       const next = () => {
         try {
-          if (!shared.isEmpty) shared.run();
-          else if (turn(leak())) return resolve();
+          if (!shared.isEmpty && ++immediates < IMMEDIATES_MAX) shared.run();
+          else {
+            const isEndless = immediates >= IMMEDIATES_MAX;
+            immediates = 0;
+            if (turn({ leak: leak(), isEndless })) return resolve();
+          }
         } catch (error) {
           return reject(error);
         }
@@ -80,13 +98,15 @@ export async function eachTurn(turn: (leak: Leak | null) => boolean): Promise<vo
     });
     // Node tells of rejections that nobody handles when it has nothing else to do.
     await new Promise((resolve) => realImmediate(resolve));
-    if (leak() !== null) turn(leak());
+    if (leak() !== null) turn({ leak: leak(), isEndless: false });
   } finally {
     if (--users === 0) giveBack();
   }
 }
 
 const BREATHE_EVERY = 4096;
+/** Rounds of immediates in one step. */
+const IMMEDIATES_MAX = 100_000;
 const ready = Promise.resolve();
 const realImmediate = globalThis.setImmediate;
 const realClear = globalThis.clearImmediate;
@@ -104,6 +124,11 @@ function leak(): Leak | null {
   }
 }
 
+/** What the process waits for that no simulation refuses: a timer of `node:timers`, a file, a socket. The runner's own may be among it. */
+export function waitingOutside(): readonly string[] {
+  return guard?.waitingOutside() ?? [];
+}
+
 function onRejection(error: unknown): void {
   rejection ??= { error };
 }
@@ -119,6 +144,8 @@ function giveBack(): void {
   process.off('unhandledRejection', onRejection);
   guard?.restore();
   guard = null;
+  // Of a world that was over before they came.
+  shared.clear();
 }
 
 function takeImmediates(): void {

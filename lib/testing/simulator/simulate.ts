@@ -1,5 +1,5 @@
 import { reasonOf } from '../../errors.ts';
-import { eachTurn } from './settle.ts';
+import { eachTurn, type Turn, waitingOutside } from './settle.ts';
 import { Simulation } from './simulation.ts';
 import { timelineOf } from './timeline.ts';
 import type { Trace } from './trace.ts';
@@ -21,7 +21,7 @@ export interface SimulateOptions {
 
 export interface SimulationResult {
   readonly seed: number;
-  /** Over everything that happened: equal for equal runs. */
+  /** Over everything that was told, the time of each step and how many lots were drawn: equal for equal runs. */
   readonly hash: string;
   readonly steps: number;
   readonly virtualMs: number;
@@ -41,7 +41,7 @@ export async function simulate(options: SimulateOptions): Promise<SimulationResu
   let isBegun = false;
   let isDone = false;
   let steps = 0;
-  await eachTurn((leak) => {
+  const turn = ({ leak, isEndless }: Turn) => {
     if (leak !== null) sim.fail('nothing leaves the simulation', reasonOf(leak.error), leak.error);
     if (!isBegun) {
       isBegun = true;
@@ -50,11 +50,12 @@ export async function simulate(options: SimulateOptions): Promise<SimulationResu
       });
       return false;
     }
+    if (isEndless) sim.fail('the world goes on', ENDLESS);
     // Whoever waited for it goes on before the next step.
     if (sim.check()) return false;
     if (isDone || sim.failure !== null) return true;
     const nextMs = sim.clock.nextMs;
-    if (nextMs === null) sim.fail('the world goes on', STALLED);
+    if (nextMs === null) sim.fail('the world goes on', stalled());
     else if (nextMs > maxMs) sim.fail('the world ends', `it has not, in ${maxMs} ms`);
     else if (steps >= maxSteps) sim.fail('the world ends', `it has not, in ${maxSteps} steps`);
     else {
@@ -62,18 +63,27 @@ export async function simulate(options: SimulateOptions): Promise<SimulationResu
       step(sim);
     }
     return false;
-  });
+  };
+  await eachTurn(turn, () => sim.clock.now());
+  sim.trace.mark(sim.random());
   sim.close();
   if (sim.failure !== null) throw sim.error(sim.failure, steps, timelineOf(sim.trace, timelineLines), replay);
   return { seed, hash: sim.trace.hash, steps, virtualMs: sim.clock.now(), trace: sim.trace };
 }
 
 const DAY_MS = 86_400_000;
+const ENDLESS = 'each setImmediate asks for another, and no time passes: wait on the clock instead, if only for 0 ms';
 const STALLED = 'it waits, and nothing is on its clock: it awaits something outside, or something that is lost';
+
+function stalled(): string {
+  const outside = waitingOutside();
+  return outside.length === 0 ? STALLED : `${STALLED} (outside of it wait ${outside.join(', ')})`;
+}
 
 function step(sim: Simulation): void {
   try {
     sim.clock.step();
+    sim.trace.mark(sim.clock.now());
   } catch (error) {
     sim.fail('nothing throws in a timer', reasonOf(error), error);
   }

@@ -122,7 +122,7 @@ export class Simulation implements Ground {
   async eventually(name: string, predicate: () => boolean, withinMs: number): Promise<void> {
     if (predicate()) return;
     await new Promise<void>((resolve) => {
-      const expected: Expected = { predicate, resolve, cancel: () => {} };
+      const expected: Expected = { name, predicate, resolve, cancel: () => {} };
       expected.cancel = this.clock.after(withinMs, () => {
         this.#expected.delete(expected);
         if (predicate()) resolve();
@@ -155,7 +155,12 @@ export class Simulation implements Ground {
     }
     let hasCome = false;
     for (const expected of this.#expected) {
-      if (!expected.predicate()) continue;
+      try {
+        if (!expected.predicate()) continue;
+      } catch (error) {
+        this.fail(expected.name, reasonOf(error), error);
+        continue;
+      }
       hasCome = true;
       this.#expected.delete(expected);
       expected.cancel();
@@ -178,6 +183,7 @@ export class Simulation implements Ground {
 }
 
 interface Expected {
+  readonly name: string;
   readonly predicate: () => boolean;
   readonly resolve: () => void;
   cancel: () => void;

@@ -10,7 +10,7 @@ export interface TraceLine {
 /**
  * What happened in a simulation: a hash over all of it, and the last lines themselves.
  *
- * Two runs did the same if their hashes are the same.
+ * Two runs did the same if their hashes are the same; the hash has the time of every step in it too, told or not.
  */
 export class Trace {
   /** How many lines there were; the trace keeps the last `LINES_MAX` of them, and the first fault. */
@@ -21,11 +21,17 @@ export class Trace {
   #low = 0x85ebca6b;
 
   add(line: TraceLine): void {
-    this.#mix(line.ms | 0);
+    this.mark(line.ms);
     this.#mixText(line.who);
     this.#mixText(line.what);
     this.#lines[this.count++ % LINES_MAX] = line;
     if (line.isFault) this.firstFault ??= line;
+  }
+
+  /** Goes into the hash only: two runs that differ in it did not do the same. */
+  mark(number: number): void {
+    this.#mix(Math.trunc(number));
+    this.#mix((number % 1) * 0x1_0000_0000);
   }
 
   /** The last lines, at most `max`, oldest first. */

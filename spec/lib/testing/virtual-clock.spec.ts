@@ -43,6 +43,20 @@ describe('VirtualClock', () => {
     await expect(clock.until(ticking, 60_000)).rejects.toMatchObject({ code: 'MR_VIRTUAL_TIME_STALLED' });
   });
 
+  it('says that timers set each other without end, instead of running them for ever', async () => {
+    const endless = (clock: VirtualClock) => {
+      const again = () => void clock.after(0, again);
+      clock.after(5, again);
+      return clock;
+    };
+    const stalled = {
+      code: 'MR_VIRTUAL_TIME_STALLED',
+      details: { nowMs: 5, reason: expect.stringContaining('timers have run at this instant') },
+    };
+    await expect(endless(new VirtualClock()).advance(10)).rejects.toMatchObject(stalled);
+    await expect(endless(new VirtualClock()).until(new Promise(() => {}))).rejects.toMatchObject(stalled);
+  });
+
   it('draws the same lots for the same seed', () => {
     const draw = (seed: number) => Array.from({ length: 5 }, new VirtualClock(seed).random);
     expect(draw(7)).toEqual(draw(7));

@@ -3,6 +3,7 @@ import type { Clock } from '../../../flow/index.ts';
 import { formatLsn } from '../../../formats/pgoutput/index.ts';
 import { type TextRow, WireConnection } from '../../../sources/postgres/wire-connection.ts';
 import { serverError } from '../../../sources/postgres/wire-frames.ts';
+import type { Ground } from '../ground.ts';
 import type { SimDatabase, SimSnapshot, SimTable } from './database.ts';
 import { type SessionHost, SimSession } from './session.ts';
 import { SimSlots } from './slots.ts';
@@ -27,6 +28,8 @@ export interface SimServerOptions {
   readonly database: SimDatabase;
   /** The server's own. */
   readonly clock: Clock;
+  /** The simulation it stands in: its trace is told what goes wrong, and when it is calm nothing does any more. Default none. */
+  readonly sim?: Ground;
   /** Default: the clock's. */
   readonly random?: () => number;
   readonly faults?: SimPostgresFaults;
@@ -56,6 +59,7 @@ export class SimServer implements SessionHost {
   readonly violations: string[] = [];
   /** The clocks of the clients whose streams it gave up because it heard nothing of them. */
   readonly silences: Clock[] = [];
+  readonly #sim: Ground | null;
   readonly #latencyMs: number;
   readonly #fateOf: NonNullable<SimServerOptions['fateOf']>;
   #connections = 0;
@@ -73,6 +77,8 @@ export class SimServer implements SessionHost {
     this.#latencyMs = latencyMs;
     this.#faults = faults;
     this.#fateOf = options.fateOf ?? (() => null);
+    this.#sim = options.sim ?? null;
+    this.#sim?.onCalm(() => this.calm());
   }
 
   /**
@@ -85,10 +91,14 @@ export class SimServer implements SessionHost {
     if (this.clock.now() < this.#downUntilMs) {
       throw serverError({ severity: 'FATAL', sqlState: '57P03', message: 'the database system is starting up', detail: '' });
     }
-    if (this.#meets(this.#faults.refuses)) throw this.#refusal();
+    if (this.#meets(this.#faults.refuses)) {
+      this.tellFault('refuses a connection');
+      throw this.#refusal();
+    }
     const pid = this.#pid++;
     const link = new SimLink({
       ...{ clientClock, serverClock: this.clock, random: this.random, fate: this.#fate(), latencyMs: this.#latencyMs },
+      tellFault: (what) => this.tellFault(`connection ${pid} ${what}`),
     });
     this.sessions.add(new SimSession(this, link, pid));
     return new WireConnection(link, pid, { clock: clientClock, chunkBytes: CHUNK_BYTES });
@@ -98,6 +108,7 @@ export class SimServer implements SessionHost {
   async query(clientClock: Clock, sql: string): Promise<TextRow[]> {
     await this.#answerTime(clientClock);
     if (this.clock.now() < this.#downUntilMs || this.#meets(this.#faults.refuses)) {
+      this.tellFault('loses the connection of a query');
       throw new MillraceError('MR_CONNECTION_LOST', { reason: 'read ECONNRESET' });
     }
     return this.answer(sql, null);
@@ -136,6 +147,7 @@ export class SimServer implements SessionHost {
 
   /** The server crashes and is back after `downMs`: it remembers what it had written down of the slots. */
   restart(downMs = 0): void {
+    this.tellFault(`crashes, and is back after ${downMs} ms`);
     this.#downUntilMs = this.clock.now() + downMs;
     for (const session of [...this.sessions]) session.kill();
     this.slots.recover();
@@ -160,6 +172,7 @@ export class SimServer implements SessionHost {
   holdSlot(name: string, holdMs: number): void {
     const slot = this.slots.get(name);
     if (slot === null) return;
+    this.tellFault(`gives slot ${name} to somebody else for ${holdMs} ms`);
     this.#throwOut(name);
     const pid = this.#pid++;
     slot.activePid = pid;
@@ -172,13 +185,20 @@ export class SimServer implements SessionHost {
   invalidateSlot(name: string, reason = 'wal_removed'): void {
     const slot = this.slots.get(name);
     if (slot === null) return;
+    this.tellFault(`invalidates slot ${name}: ${reason}`);
     slot.invalidated = reason;
     this.#throwOut(name);
   }
 
   dropSlot(name: string): void {
+    this.tellFault(`drops slot ${name}`);
     this.#throwOut(name);
     this.slots.drop(name);
+  }
+
+  /** Goes into the trace. */
+  tellFault(what: string): void {
+    this.#sim?.noteFault('postgres', what);
   }
 
   #throwOut(slot: string): void {

@@ -17,6 +17,7 @@ export interface SessionHost {
   readonly sessions: Set<SimSession>;
   readonly violations: string[];
   readonly silences: Clock[];
+  tellFault(what: string): void;
   answer(sql: string, snapshot: SimSnapshot | null): readonly ResultRow[];
   tableOf(quoted: string): SimTable | null;
 }
@@ -91,6 +92,7 @@ export class SimSession {
   }
 
   #giveUp(): void {
+    this.#server.tellFault(`gives up connection ${this.pid}: it has heard nothing for ${this.#server.walSenderTimeoutMs} ms`);
     this.#server.silences.push(this.#link.clientClock);
     this.#terminate();
   }

@@ -35,6 +35,7 @@ export interface LinkOptions {
   readonly random: () => number;
   readonly fate: LinkFate;
   readonly latencyMs: number;
+  tellFault(what: string): void;
 }
 
 /**
@@ -179,7 +180,10 @@ export class SimLink implements WireSocket {
     const untilStall = this.#downBytes < fate.stallsAfterDown ? fate.stallsAfterDown - this.#downBytes : Number.POSITIVE_INFINITY;
     const length = this.#fill(Math.min(wanted, untilBreak, untilStall, this.#queuedBytes));
     this.#downBytes += length;
-    if (length === untilStall) this.#stalledUntilMs = serverClock.now() + fate.stallMs;
+    if (length === untilStall) {
+      this.#stalledUntilMs = serverClock.now() + fate.stallMs;
+      this.#options.tellFault(`stalls for ${fate.stallMs} ms, after byte ${this.#downBytes} from the server`);
+    }
     if (length > 0) this.#client?.data(chunk.subarray(0, length));
     if (length === untilBreak) this.#break();
     this.#schedule();
@@ -217,6 +221,7 @@ export class SimLink implements WireSocket {
     this.#queue.length = 0;
     this.#queuedBytes = 0;
     const { tells } = this.#options.fate;
+    this.#options.tellFault(`breaks, after bytes ${this.#downBytes} from the server and ${this.#upBytes} to it; told: ${tells}`);
     if (tells === 'both' || tells === 'server') this.#toServer(() => this.#tellServer());
     const isTold = tells === 'client' || tells === 'both';
     // A client that hears nothing has the kernel's keepalive, as `pg` sets it.

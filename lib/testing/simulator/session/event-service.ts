@@ -56,6 +56,8 @@ export interface SimEventServiceOptions {
   readonly pipeline: string;
   /** Default 3. */
   readonly tables?: number;
+  /** Before the first commit. Default 100; TiDB's are beyond 2^53. */
+  readonly beginningTs?: bigint;
   /** Whether syncpoints come now and then. Default true. */
   readonly syncpoints?: boolean;
 }
@@ -67,25 +69,31 @@ export interface SimEventServiceOptions {
 export class SimEventService {
   readonly tables: readonly ServiceTable[];
   /** Everything up to here is in the logs; nothing commits there any more. */
-  resolvedTs = 100n;
+  resolvedTs: bigint;
+  /** Before the first commit of every table. */
+  readonly beginningTs: bigint;
   readonly #random: () => number;
   readonly #syncpoints: boolean;
   readonly #listeners = new Set<() => void>();
-  #ts = 100n;
+  #ts: bigint;
   #startTs = 1n;
   #value = 0;
   /** `table key` of what was changed at `#ts`, and the tables that take nothing more there. */
   #touched = new Set<string>();
   #closed = new Set<number>();
 
-  constructor({ random, pipeline, tables = 3, syncpoints = true }: SimEventServiceOptions) {
+  constructor({ random, pipeline, tables = 3, beginningTs = 100n, syncpoints = true }: SimEventServiceOptions) {
+    this.beginningTs = beginningTs;
+    this.resolvedTs = beginningTs;
+    this.#ts = beginningTs;
+    const commitTs = beginningTs + 1n;
     this.#random = random;
     this.#syncpoints = syncpoints;
     this.tables = Array.from({ length: tables }, (_, index): ServiceTable => {
       const tableId = 41 + index;
       const dispatcher = dispatcherOfTable(pipeline, tableId);
-      const table = firstVersion(dispatcher, tableId, `t${index + 1}`);
-      return { tableId, dispatcher, table, rows: new Map(), log: [], pending: [{ kind: 'ddl', commitTs: 101n, table, query: '' }] };
+      const table = firstVersion(dispatcher, tableId, `t${index + 1}`, commitTs);
+      return { tableId, dispatcher, table, rows: new Map(), log: [], pending: [{ kind: 'ddl', commitTs, table, query: '' }] };
     });
     this.#tick();
     this.resolve();
@@ -258,10 +266,10 @@ function publish(table: ServiceTable): void {
   table.pending = [];
 }
 
-function firstVersion(dispatcher: DispatcherId, tableId: number, name: string): Table {
+function firstVersion(dispatcher: DispatcherId, tableId: number, name: string, version: bigint): Table {
   const names = { sourceSchema: 'shop', sourceName: name, schema: 'shop', name };
   const columns = [columnOf('id', 0, true), columnOf('note', 1, false)];
-  return defineTable({ dispatcher, ...names, tableId, version: 101n, columns, replicaIdentity: 'full' });
+  return defineTable({ dispatcher, ...names, tableId, version, columns, replicaIdentity: 'full' });
 }
 
 function columnOf(name: string, wireIndex: number, isPrimaryKey: boolean): Table['columns'][number] {

@@ -28,6 +28,7 @@ export interface ChannelOptions {
   readonly clock: Clock;
   readonly random: () => number;
   faults(): SimSessionFaults;
+  tellFault(what: string): void;
   onEvent(event: ChangeEvent): void;
 }
 
@@ -80,20 +81,25 @@ export class SessionChannel {
     if (stream.epoch === 0n || this.#isClosed) return;
     const { epoch } = stream;
     const { log, dispatcher } = stream.table;
-    while (stream.next < log.length) this.#send(eventOf(log[stream.next++]!, dispatcher, { epoch, seq: ++stream.seq }));
+    while (stream.next < log.length)
+      this.#send(eventOf(log[stream.next++]!, dispatcher, { epoch, seq: ++stream.seq }, this.#options.service.beginningTs));
     this.#send(resolvedEvent(this.#options.service.resolvedTs, 0n, dispatcher, { epoch, seq: stream.seq }));
   }
 
   #send(event: ChangeEvent): void {
     const { clock, random } = this.#options;
     const { loses, repeats, drops, delays, delayMs = 200 } = this.#options.faults();
-    const meets = (chance = 0) => chance > 0 && random() < chance;
-    if (event.type !== 'ready' && meets(loses)) return;
-    const latencyMs = Math.floor(random() * 3) + (meets(delays) ? Math.floor(random() * delayMs) : 0);
+    const meets = (chance: number | undefined, what: string) => {
+      if (chance === undefined || chance <= 0 || random() >= chance) return false;
+      this.#options.tellFault(`${event.type} ${event.epoch}.${event.seq} of ${event.dispatcher} ${what}`);
+      return true;
+    };
+    if (event.type !== 'ready' && meets(loses, 'is lost')) return;
+    const latencyMs = Math.floor(random() * 3) + (meets(delays, 'is late') ? Math.floor(random() * delayMs) : 0);
     this.#arrivesAtMs = Math.max(this.#arrivesAtMs, clock.now() + latencyMs);
     const isData = event.type === 'dml' || event.type === 'ddl' || event.type === 'truncate' || event.type === 'syncpoint';
-    const arrives = isData && meets(drops) ? dropOf(event) : event;
-    const times = meets(repeats) ? 2 : 1;
+    const arrives = isData && meets(drops, 'is dropped') ? dropOf(event) : event;
+    const times = meets(repeats, 'comes twice') ? 2 : 1;
     clock.after(this.#arrivesAtMs - clock.now(), () => {
       for (let left = times; left > 0 && !this.#isClosed; left--) this.#options.onEvent(arrives);
     });
@@ -108,10 +114,10 @@ interface Stream {
   next: number;
 }
 
-function eventOf(event: ServiceEvent, dispatcher: DispatcherId, session: { epoch: bigint; seq: bigint }): ChangeEvent {
+function eventOf(event: ServiceEvent, dispatcher: DispatcherId, session: { epoch: bigint; seq: bigint }, beginningTs: bigint): ChangeEvent {
   if (event.kind === 'syncpoint') return syncpointEvent(event.commitTs, dispatcher, session);
   const { commitTs, table, ordinal } = event;
-  const commitTimeUs = commitTs * 1000n;
+  const commitTimeUs = (commitTs - beginningTs) * 1000n;
   if (event.kind !== 'dml') {
     const { query } = event;
     const place = { position: { commitTs, ordinal }, commitTimeUs, table, query };

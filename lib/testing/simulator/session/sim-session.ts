@@ -2,6 +2,7 @@ import { map } from 'rxjs';
 import { type ChangeEvent, Delivery, type DispatcherId, isBlockEvent, resolvedEvent } from '../../../events/index.ts';
 import { type Clock, operator, type Sessions, type Stage } from '../../../flow/index.ts';
 import type { OpenSource, Source, SourceContext } from '../../../sources/source.ts';
+import type { Ground } from '../ground.ts';
 import type { SimEventService } from './event-service.ts';
 import { SessionChannel, type SimSessionFaults } from './session-channel.ts';
 
@@ -10,6 +11,8 @@ export interface SimSessionOptions {
   /** Default: the clock's of the run. */
   readonly random?: () => number;
   readonly faults?: SimSessionFaults;
+  /** The simulation it stands in: its trace is told what goes wrong, and when it is calm nothing does any more. Default none. */
+  readonly sim?: Ground;
   /** So many events at most stand in a delivery. Default 8. */
   readonly maxEvents?: number;
   /** How often the service says again how far it has come, in ms. Default 200. */
@@ -49,6 +52,10 @@ export function simSession(options: SimSessionOptions): SimSessionSource {
     epochs.set(dispatcher, (epochs.get(dispatcher) ?? 0n) + 1n);
     current?.reset(dispatcher, epochs.get(dispatcher)!);
   };
+  const calm = () => {
+    faults = {};
+  };
+  options.sim?.onCalm(calm);
   const sessions: Sessions = {
     epochOf: (dispatcher) => epochs.get(dispatcher) ?? 0n,
     requestReset: (dispatcher, reason) => {
@@ -63,9 +70,7 @@ export function simSession(options: SimSessionOptions): SimSessionSource {
     resets,
     bind: (stage) => operator(stage.operatorName, stage.options, (context) => stage.withContext({ ...context, sessions }), [stage]),
     mergeMarks: () => mergeMarks(service.tables.length),
-    calm: () => {
-      faults = {};
-    },
+    calm,
     open: async (context) => {
       current?.abandon();
       current = new SimSessionRun(options, context, () => faults);
@@ -94,7 +99,7 @@ class SimSessionRun implements OpenSource {
   #isClosed = false;
 
   constructor(
-    { service, random, maxEvents = 8, resolveEveryMs = 200 }: SimSessionOptions,
+    { service, random, sim, maxEvents = 8, resolveEveryMs = 200 }: SimSessionOptions,
     context: SourceContext,
     faults: () => SimSessionFaults,
   ) {
@@ -105,10 +110,11 @@ class SimSessionRun implements OpenSource {
     this.#maxEvents = maxEvents;
     this.#everyMs = resolveEveryMs;
     this.#signal = signal;
-    this.#checkpointTs = checkpointTs ?? BEGINNING;
+    this.#checkpointTs = checkpointTs ?? service.beginningTs;
     this.headTs = service.resolvedTs;
     this.#channel = new SessionChannel({
       ...{ service, clock, random: this.#random, faults },
+      tellFault: (what) => sim?.noteFault('session', what),
       onEvent: (event) => {
         this.#arrived.push(event);
         this.#wake();
@@ -181,9 +187,6 @@ class SimSessionRun implements OpenSource {
     });
   }
 }
-
-/** Before the first commit of every table. */
-const BEGINNING = 100n;
 
 function mergeMarks(dispatchers: number): Stage {
   return operator('mergeMarks', { dispatchers }, () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { map } from 'rxjs';
-import { dispatcherNamed, type EventMarbles, eventMarbles } from '../../../../lib/testing/index.ts';
+import { deliveryOf, dispatcherNamed, type EventMarbles, eventMarbles } from '../../../../lib/testing/index.ts';
 import { failureOf } from './failure-of.ts';
 
 describe('a comparison of marbles that fails', () => {
@@ -123,6 +123,36 @@ describe('a comparison of marbles that fails', () => {
     expected  #
     actual    #
               ^
+`,
+    ],
+    [
+      'an error of the same message that is another',
+      ({ cold, expectObservable }) => expectObservable(cold('#', {}, new TypeError('no'))).toBe('#', {}, new RangeError('no')),
+      'the output failed with TypeError: no, and RangeError: no was expected (give the error, its code, or a pattern of its message as the last argument)',
+      `
+    expected  #
+    actual    #
+              ^
+`,
+    ],
+    [
+      'a text of several lines in one',
+      ({ cold, expectObservable }) => expectObservable(cold('x|', { x: 'a\nb' })).toBe('x|', { x: 'a\nc' }),
+      'the output had a\\nb at frame 0, and a\\nc was expected',
+      `
+    expected  a\\nc |
+    actual    a\\nb |
+              ^
+`,
+    ],
+    [
+      'an event where a delivery of it was expected',
+      ({ cold, expectObservable }) => expectObservable(cold('-a@5')).toBe('-x', { x: deliveryOf('a@5') }),
+      'the output had an event a@5 at frame 1, and a delivery of it was expected',
+      `
+    expected  -a@5
+    actual    -a@5
+               ^
 `,
     ],
     [

@@ -2,8 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { isMillraceError } from '../../../../lib/errors.ts';
 import { type Diagram, type DiagramUse, parseDiagram } from '../../../../lib/testing/marbles/diagram.ts';
-import { printDiagram, printGroup, printItem } from '../../../../lib/testing/marbles/print-diagram.ts';
-import { printEvent } from '../../../../lib/testing/marbles/print-event.ts';
+import { printDiagram, printEvent, printGroup, printItem } from '../../../../lib/testing/marbles/print.ts';
 import { failureOf } from './failure-of.ts';
 import { anySketch } from './sketches.ts';
 
@@ -22,7 +21,7 @@ describe('a marble diagram', () => {
     ['and is as long as its characters', '(a@5,b@6)-|', ['0 a@5', '0 b@6', '10 complete']],
     ['commas separate too', '(a@5,b@6)', ['0 a@5', '0 b@6']],
     ['a delivery of several', '-[a@5,b@6]-|', ['1 [a@5,b@6]', '11 complete']],
-    ['a delivery of one', '[a@5]-', ['0 a@5']],
+    ['a delivery of one', '[a@5]-', ['0 [a@5]']],
     ['an empty delivery', '[]-[]', ['0 []', '3 []']],
     ['letters, one character each', 'ab(cd)-e', ['0 a', '1 b', '2 c', '2 d', '7 e']],
     ['a letter in a delivery', '[x,a@5]', ['0 [x,a@5]']],
@@ -34,6 +33,8 @@ describe('a marble diagram', () => {
     ['resets', '--reset:a--reset:shop.b', ['2 reset:a', '11 reset:shop.b']],
     ['a session in front of an error', 'a@5#1.2#', ['0 a@5#1.2', '7 error']],
     ['digits that are no time', '1-2', ['0 1', '2 2']],
+    ['names in any script', 'ärzte@5-été.日本@6-|', ['0 ärzte@5', '8 été.日本@6', '17 complete']],
+    ['a table named as a kind of event, in quotes', '"ddl"@5-|', ['0 "ddl"@5', '8 complete']],
     ['nothing', '', []],
   ])('%s: %s', (_, text, expected) => {
     expect(happenings(parseDiagram(text))).toEqual(expected);
@@ -94,6 +95,18 @@ describe('a marble diagram', () => {
     ['@5', 0, /@ means nothing/, /events such as a@5/],
     ['{id:1}', 0, /belong to no row/, /users@5\{id:1\}/],
     ['reset:-', 6, /table name is missing/, /shop\.orders/],
+    ['ddl@5', 0, /ddl is a kind of event/, /ddl:users@5.*"ddl"@5/],
+    ['res:*@5', 4, /table name is missing/, /res@7 is of all tables/],
+    ['"a b@5', 0, /quote is never closed/, /"two words"/],
+    ['[a@5,[b@5]]', 5, /holds events and nothing else/, /Close it with \]/],
+    ['acked:a@5', 0, /no kind of event called acked/, /enqueued, flushed/],
+    ['a@5#1-|', 3, /session has an epoch and a seq/, /a@5#1\.4.*blank/],
+    ['[a@5]#1.2', 5, /epoch and seq stand behind an event/, /each event of the delivery/],
+    ['a@5#18446744073709551616.1', 4, /64 bits/, /at most 18446744073709551615/],
+    ['ddl:a@5v18446744073709551616', 7, /64 bits/, /at most 18446744073709551615/],
+    ['a@5{>}', 3, /no image/, /\{id:1>\}/],
+    ['9007199254740992ms a', 0, /longer than a clock can tell/, /shorter/],
+    ['!--^', 0, /let go before it begins/, /\^ in front/, 'subscription'],
   ])('%s is refused with a caret at %i, and what to do', (text, caret, reason, advice, use: DiagramUse = 'stream') => {
     const error = failureOf(() => parseDiagram(text, use));
     expect(error.code).toBe('MR_MARBLES_MALFORMED');

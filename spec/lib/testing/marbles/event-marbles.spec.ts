@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { concatMap, delay, map, of, Subject, tap, throwError } from 'rxjs';
+import { concatMap, delay, interval, map, mergeMap, of, Subject, tap, throwError } from 'rxjs';
 import { MillraceError } from '../../../../lib/errors.ts';
 import { type Delivery, type DmlEvent, TwoStageAck } from '../../../../lib/events/index.ts';
 import { Gauge } from '../../../../lib/flow/index.ts';
@@ -183,8 +183,10 @@ describe('eventMarbles', () => {
     eventMarbles(({ cold, expectObservable }) => {
       expectObservable(cold('-#')).toBe('-#');
       expectObservable(cold('-#', {}, 7)).toBe('-#', {}, 7);
+      expectObservable(cold('-#', {}, null)).toBe('-#', {}, null);
       for (const expected of [failure, 'MR_STOPPED', /was stopped/]) expectObservable(throwError(() => failure)).toBe('#', {}, expected);
       expectObservable(throwError(() => new TypeError('no'))).toBe('#', {}, new TypeError('no'));
+      expectObservable(throwError(() => new TypeError('no'))).toBe('#', {}, /^no$/);
     });
   });
 
@@ -227,6 +229,42 @@ describe('eventMarbles', () => {
         ({ events, expectAcks }) => expectAcks(events('a@5').pipe(map((delivery) => delivery))),
         /MR_INVALID_OPTION: option source of expectAcks/,
       ],
+      [
+        'an expectation that is never told what to expect',
+        ({ events, expectEvents }) => expectEvents(events('a@5')),
+        /MR_MARBLES_UNFINISHED: expectEvents .*toBe/,
+      ],
+      [
+        'the same among subscriptions',
+        ({ events, expectSubscriptions }) => expectSubscriptions(events('a@5').subscriptions),
+        /MR_MARBLES_UNFINISHED: expectSubscriptions /,
+      ],
+      [
+        'a stream that never comes to rest',
+        ({ expectObservable }) => expectObservable(interval(1)).toBe('-a'),
+        /MR_MARBLES_ENDLESS: .* frame 99999.*take\(3\)/s,
+      ],
+      [
+        'the same without time passing',
+        ({ expectObservable }) => expectObservable(interval(0)).toBe('-a'),
+        /MR_MARBLES_ENDLESS: .* frame 0/,
+      ],
+      ['a letter that stands for nothing, in a delivery', ({ events }) => events('-[a@5,x]'), /letter x.*\n {10}\^/s],
+      ['an unknown column whose name stands before it too', ({ events }) => events('-[es@5,users@5{s:1}]'), /no column s;.*\n {19}\^/s],
+      ['a letter among the events of a value', ({ events }) => events('x', { x: 'ax@5 x' }), /x is no event.*\n {9}\^/s],
+      [
+        'one inside another, which would take its time away',
+        ({ clock }) => {
+          clock.after(3, () => eventMarbles(() => {}));
+        },
+        /MR_VIRTUAL_TIME_NESTED: .*come to 3 ms/,
+      ],
+      [
+        'a promise, which no frame carries',
+        ({ events, expectEvents }) => expectEvents(events('a@5|').pipe(mergeMap(async (delivery) => delivery))).toBe('a@5|'),
+        /nothing at all.*virtualTime/,
+      ],
+      ['more reasons than resets', ({ expectResets }) => expectResets().toBe('--', ['lost']), /1 reasons.*0 resets/],
       ['events in a subscription', ({ cold, expectObservable }) => expectObservable(cold('a'), 'a'), /belongs to no subscription/],
     ])('is refused with what to do: %s', (_, body, message) => {
       expect(() => eventMarbles((tools) => void body(tools))).toThrow(message);
@@ -234,6 +272,19 @@ describe('eventMarbles', () => {
 
     it('refuses an async body, because frames carry no promises', () => {
       expect(() => eventMarbles(async () => {})).toThrow(/MR_MARBLES_ASYNC.*virtualTime/);
+    });
+
+    it('refuses an async body that fails too, and leaves no rejection behind that would end the process', async () => {
+      const unhandled: unknown[] = [];
+      const listener = (reason: unknown) => void unhandled.push(reason);
+      process.on('unhandledRejection', listener);
+      const body = async () => {
+        throw new Error('lost');
+      };
+      expect(() => eventMarbles(body)).toThrow(/MR_MARBLES_ASYNC/);
+      await new Promise((resolve) => setImmediate(resolve));
+      process.off('unhandledRejection', listener);
+      expect(unhandled).toEqual([]);
     });
   });
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { type DmlEvent, rowsOf, tableOf } from '../../../../lib/events/index.ts';
 import { deliveryOf, dispatcherNamed, eventOf, MarbleTables, notationOf, tableNamed } from '../../../../lib/testing/index.ts';
-import { printEvent } from '../../../../lib/testing/marbles/print-event.ts';
+import { printEvent } from '../../../../lib/testing/marbles/print.ts';
 import { readEvent } from '../../../../lib/testing/marbles/read-event.ts';
 import { Scanner } from '../../../../lib/testing/marbles/scanner.ts';
 import { rowTexts } from '../../../support/rows.ts';

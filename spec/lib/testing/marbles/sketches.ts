@@ -63,7 +63,7 @@ function rows(): fc.Arbitrary<RowSketch[]> {
 function change(): fc.Arbitrary<ChangeSketch> {
   return fc.oneof(
     fc.record({ before: fc.constant(null), after: image() }),
-    fc.record({ before: image(), after: fc.constant(null) }),
+    fc.record({ before: image(1), after: fc.constant(null) }),
     fc.record({ before: image(), after: image(1) }),
   );
 }

@@ -3,7 +3,7 @@ import { fileCheckpoint } from '../../../../lib/runtime/index.ts';
 import { makeFolderDurably, replaceDurably, writeDurably } from '../../../../lib/stores/durable-file.ts';
 import { describeCheckpointStore } from '../../../../lib/testing/checkpoint-store-suite.ts';
 import { describeDisk } from '../../../../lib/testing/disk-suite.ts';
-import { type DiskFaults, SimDisk, Simulation, simulate } from '../../../../lib/testing/index.ts';
+import { type DiskFaults, SimDisk, type SimDiskOptions, Simulation, simulate } from '../../../../lib/testing/index.ts';
 
 describeDisk('simulated', async () => {
   const disk = new SimDisk(new Simulation(1));
@@ -111,6 +111,51 @@ describe('SimDisk at a crash', () => {
     expect((await disk.readFile('/a')).toString()).toBe('lost and kept');
     disk.crash();
     expect((await disk.readFile('/a')).toString()).toBe('\0\0\0\0 and kept');
+  });
+});
+
+describe('SimDisk: a write that does not come to its end', () => {
+  const lengthsOf = async (options: SimDiskOptions, disturb: (sim: Simulation, disk: SimDisk) => void): Promise<Set<number>> => {
+    const lengths = new Set<number>();
+    for (let seed = 1; seed <= 300; seed++) {
+      await simulate({
+        seed,
+        world: async (sim) => {
+          const disk = new SimDisk(sim, options);
+          const file = await disk.open('/x', 'a').catch(() => null);
+          if (file === null) return;
+          const writing = file.write([bytes('abcd')]).catch(() => {});
+          disturb(sim, disk);
+          await Promise.race([writing, sim.sleep(100)]);
+          const content = await disk.readFile('/x').catch(() => bytes('abcd'));
+          expect('abcd'.startsWith(content.toString())).toBe(true);
+          lengths.add(content.length);
+        },
+      });
+    }
+    return lengths;
+  };
+
+  it('leaves a part where the process was killed in the middle of it', async () => {
+    expect(await lengthsOf({ latencyMs: [5, 5] }, (_, disk) => disk.kill())).toEqual(new Set([0, 1, 2, 3, 4]));
+  });
+
+  it.each([{ full: 0.3 }, { fails: 0.3 }])('leaves a part where the disk failed in the middle of it: %j', async (faults) => {
+    expect(await lengthsOf({ faults }, () => {})).toEqual(new Set([0, 1, 2, 3, 4]));
+  });
+});
+
+describe('SimDisk and time', () => {
+  it('dates files by the clock of its machine, which may be wrong', async () => {
+    await simulate({
+      seed: 1,
+      world: async (sim) => {
+        const disk = new SimDisk(sim, { node: sim.node('a', { skewMs: -5000 }) });
+        await sim.sleep(6000);
+        await (await disk.open('/x', 'w')).write([bytes('x')]);
+        expect((await disk.stat('/x'))?.modifiedMs).toBe(1000);
+      },
+    });
   });
 });
 

@@ -160,6 +160,48 @@ describe('SimNode', () => {
     expect(seen).toEqual(['before 1: ', 'before 2: x', 'before 3: x y, up', 'after 1: x', 'after 2: x y', 'after 3: x y, up']);
   });
 
+  it('goes down behind the very call that is named, whichever answers are on their way', async () => {
+    const objects = new MemoryStore();
+    await simulate({
+      seed: 1,
+      world: async (sim) => {
+        const node = sim.node('a');
+        node.crashAtCall(2, 'after');
+        node.run(async ({ port }) => {
+          const slow = port(new SimObjectStore(sim, { objects, latencyMs: [20, 20] }));
+          const fast = port(new SimObjectStore(sim, { objects, latencyMs: [5, 5] }));
+          await Promise.all([fast.put('first', []), slow.put('second', [])]);
+        });
+        await sim.sleep(10);
+        expect([node.isUp, await objects.exists('first')]).toEqual([true, true]);
+        await sim.sleep(20);
+        expect([node.isUp, await objects.exists('second')]).toEqual([false, true]);
+      },
+    });
+  });
+
+  it('a program that was abandoned gets nothing of the next start, even when it goes on behind it', async () => {
+    const lines = await told(async (sim, node, tell) => {
+      const store = new SimObjectStore(sim);
+      node.run(async (process) => {
+        const { generation } = process;
+        // Not through its clock, as it ought to be: it goes on behind its own end.
+        await sim.sleep(20);
+        if (process.isUp) tell(`${generation} is up`);
+        process.clock.after(1, () => tell(`${generation} wakes`));
+        await process.port(store).put(`${generation}`, []);
+        tell(`${generation} has put`);
+      });
+      await sim.sleep(10);
+      node.crash();
+      await sim.sleep(5);
+      node.restart();
+      await sim.sleep(100);
+      expect(await store.objects.exists('1')).toBe(false);
+    });
+    expect(lines).toEqual(['35 2 is up', '35 2 has put', '36 2 wakes']);
+  });
+
   it('an iteration through a port stops at a crash, and answers of open files do too', async () => {
     const lines = await told(async (sim, node, tell) => {
       const objects = new SimObjectStore(sim);

@@ -32,6 +32,40 @@ describe('SimObjectStore', () => {
     });
   });
 
+  it('of a body in parts nothing is seen when the connection is lost, or its sender crashes, between two of them', async () => {
+    for (let seed = 1; seed <= 20; seed++) {
+      await simulate({
+        seed,
+        world: async (sim) => {
+          const node = sim.node('sender');
+          const store = new SimObjectStore(sim, { faults: { before: 0.3 } });
+          const outcomes: string[] = [];
+          node.run(async ({ clock, port }) => {
+            const body = {
+              bytes: 3,
+              async *chunks() {
+                for (let part = 0; part < 3; part++) {
+                  await clock.sleep(10);
+                  yield Buffer.from('x');
+                }
+              },
+            };
+            await port(store)
+              .put('k', body)
+              .then(
+                () => outcomes.push('done'),
+                () => outcomes.push('failed'),
+              );
+          });
+          await sim.sleep(sim.between(5, 40));
+          node.crash();
+          await sim.sleep(100);
+          expect(await store.objects.exists('k')).toBe(outcomes[0] === 'done');
+        },
+      });
+    }
+  });
+
   it('a timeout can have its effect late, behind what others wrote meanwhile', async () => {
     await simulate({
       seed: 1,

@@ -1,3 +1,4 @@
+import { setTimeout as sleepForReal } from 'node:timers/promises';
 import { describe, expect, it } from '@jest/globals';
 import { throwError } from 'rxjs';
 import { isMillraceError, type MillraceError } from '../../../../lib/errors.ts';
@@ -107,10 +108,46 @@ describe('simulate', () => {
       },
       { invariant: 'nothing leaves the simulation', reason: 'unheard' },
     ],
+    [
+      'immediates without end, in which no time passes',
+      () => {
+        const again = () => void setImmediate(again);
+        again();
+      },
+      { invariant: 'the world goes on', reason: expect.stringContaining('setImmediate') },
+    ],
+    [
+      'a predicate that throws',
+      async (sim) => {
+        let isLate = false;
+        sim.clock.after(10, () => {
+          isLate = true;
+        });
+        await sim.eventually(
+          'y',
+          () => {
+            if (isLate) throw new Error('in a predicate');
+            return false;
+          },
+          50,
+        );
+      },
+      { invariant: 'y', reason: 'in a predicate', virtualMs: 10 },
+    ],
     ['a world that waits for nothing on the clock', () => new Promise<void>(() => {}), { invariant: 'the world goes on' }],
     ['what does not come in time', (sim) => sim.eventually('y', () => false, 50), { invariant: 'y', virtualMs: 50 }],
   ])('fails for %s', async (_, world, details) => {
     expect((await failureOf(world)).details).toMatchObject(details);
+  });
+
+  it('names what is waited for outside, which nobody can refuse', async () => {
+    let sleeping = Promise.resolve();
+    const error = await failureOf(() => {
+      sleeping = sleepForReal(30);
+      return sleeping;
+    });
+    expect(error.details).toMatchObject({ invariant: 'the world goes on', reason: expect.stringMatching(/outside of it wait .*Timeout/) });
+    await sleeping;
   });
 
   it.each([
@@ -160,6 +197,32 @@ describe('simulate', () => {
     });
     expect(order).toEqual(['tick', 'promise', 'immediate', 'another', 'next step']);
     await new Promise((resolve) => setImmediate(resolve));
+  });
+
+  it('has another hash when steps come at other times, though nothing was told', async () => {
+    const hash = async (ms: number) => (await simulate({ seed: 1, world: (sim) => sim.sleep(ms) })).hash;
+    expect(await hash(5)).toBe(await hash(5));
+    expect(await hash(5)).not.toBe(await hash(6));
+  });
+
+  it('has another hash when lots were drawn that nothing shows', async () => {
+    const hash = async (draws: number) =>
+      (await simulate({ seed: 1, world: (sim) => Array.from({ length: draws }, () => sim.random()) && undefined })).hash;
+    expect(await hash(3)).not.toBe(await hash(4));
+  });
+
+  it('what was left to do by a world that is over is not done in the next', async () => {
+    const order: string[] = [];
+    await failureOf((sim) => {
+      const again = () => void setImmediate(again);
+      again();
+      setImmediate(() => order.push('first'));
+      setImmediate(() => setImmediate(() => setImmediate(() => order.push('behind'))));
+      sim.fail('x', 'at once');
+    });
+    order.length = 0;
+    await simulate({ seed: 1, world: (sim) => sim.sleep(1) });
+    expect(order).toEqual([]);
   });
 
   it('faults end with calm, and draw no lot when they are off', async () => {

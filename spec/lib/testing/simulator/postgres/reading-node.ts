@@ -1,7 +1,7 @@
 import { type Delivery, formatPosition, rowsOf } from '../../../../../lib/events/index.ts';
 import { Metrics, silentLogger } from '../../../../../lib/flow/index.ts';
 import type { JsonValue } from '../../../../../lib/formats/json.ts';
-import type { SimNode, Simulation } from '../../../../../lib/testing/simulator/index.ts';
+import type { SimProcess, Simulation } from '../../../../../lib/testing/simulator/index.ts';
 import {
   expectedOf,
   type SimDatabase,
@@ -90,8 +90,7 @@ export class Durable {
 
 /** The program of a node: reads the source from the last checkpoint on, makes each resolved mark durable after a while, and confirms it. */
 export function reads(sim: Simulation, source: SimPostgresSource, durable: Durable) {
-  return async (node: SimNode): Promise<void> => {
-    const { clock } = node;
+  return async ({ clock, name }: SimProcess): Promise<void> => {
     durable.starts++;
     durable.resolvedTs = -1n;
     const opened = await source.open({
@@ -105,7 +104,7 @@ export function reads(sim: Simulation, source: SimPostgresSource, durable: Durab
     for await (const delivery of opened.deliveries) {
       durable.see(delivery);
       sim.note(
-        node.name,
+        name,
         `delivery of ${delivery.events.map((event) => (event.type === 'dml' ? formatPosition(event.rows.last) : event.type)).join()}`,
       );
       for (const event of delivery.events) {

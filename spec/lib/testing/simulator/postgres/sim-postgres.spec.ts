@@ -6,44 +6,62 @@ import { outcomeOf, readEverything, type WorldParts } from './world.ts';
 
 const FAULTS = { refuses: 0.1, breaks: 0.6, breaksAfterBytes: 8000, silent: 0.2, stalls: 0.1 };
 const ALL_FAULTS = { faults: FAULTS, crashEveryMs: 1500, gapMs: 400 };
+/** For many seeds: a test that was given up goes on beside the next, and on a busy machine they would all be given up, one after another. */
+const MANY_MS = 300_000;
 
 describe('simPostgres', () => {
   it('gives what was committed, each change at its place, when nothing goes wrong', async () => {
     for (let seed = 1; seed <= 5; seed++) await readEverything({ seed });
   });
 
-  it('gives each change at the same place however often the connection breaks and the node crashes (P1, P5, P7, I5, I8)', async () => {
-    let starts = 0;
-    let abandoned = 0;
-    for (let seed = 1; seed <= 40; seed++) {
-      const { parts } = await readEverything({ seed, ...ALL_FAULTS });
-      starts += parts.durable.starts;
-      abandoned += parts.durable.abandoned;
-    }
-    expect(starts).toBeGreaterThan(200);
-    expect(abandoned).toBeGreaterThan(10);
-  });
+  it(
+    'gives each change at the same place however often the connection breaks and the node crashes (P1, P5, P7, I5, I8)',
+    async () => {
+      let starts = 0;
+      let abandoned = 0;
+      for (let seed = 1; seed <= 40; seed++) {
+        const { parts } = await readEverything({ seed, ...ALL_FAULTS });
+        starts += parts.durable.starts;
+        abandoned += parts.durable.abandoned;
+      }
+      expect(starts).toBeGreaterThan(200);
+      expect(abandoned).toBeGreaterThan(10);
+    },
+    MANY_MS,
+  );
 
-  it('reads from where the slot begins, without a snapshot', async () => {
-    for (let seed = 1; seed <= 15; seed++) await readEverything({ seed, ...ALL_FAULTS, fromSlot: true, source: { snapshot: 'never' } });
-  });
+  it(
+    'reads from where the slot begins, without a snapshot',
+    async () => {
+      for (let seed = 1; seed <= 15; seed++) await readEverything({ seed, ...ALL_FAULTS, fromSlot: true, source: { snapshot: 'never' } });
+    },
+    MANY_MS,
+  );
 
-  it('cuts a large transaction into deliveries, and goes on within it after a connection is lost', async () => {
-    const workload = { largeRows: 300, weights: { large: 20 } };
-    let cut = 0;
-    for (let seed = 1; seed <= 10; seed++) {
-      const { parts } = await readEverything({ seed, ...ALL_FAULTS, changes: 1500, workload, source: { maxDeliveryBytes: 2000 } });
-      cut += parts.durable.cut;
-    }
-    expect(cut).toBeGreaterThan(100);
-  });
+  it(
+    'cuts a large transaction into deliveries, and goes on within it after a connection is lost',
+    async () => {
+      const workload = { largeRows: 300, weights: { large: 20 } };
+      let cut = 0;
+      for (let seed = 1; seed <= 10; seed++) {
+        const { parts } = await readEverything({ seed, ...ALL_FAULTS, changes: 1500, workload, source: { maxDeliveryBytes: 2000 } });
+        cut += parts.durable.cut;
+      }
+      expect(cut).toBeGreaterThan(100);
+    },
+    MANY_MS,
+  );
 
-  it.each(['Down', 'Up'])('goes on when the connection breaks at any byte (%s)', async (way) => {
-    const short = { seed: 2, changes: 25, fromSlot: true, source: { snapshot: 'never' } } as const;
-    for (let at = 1; at <= (way === 'Down' ? 700 : 150); at++) {
-      await readEverything({ ...short, fateOf: (connection) => (connection === 0 ? { [`breaksAfter${way}`]: at } : {}) });
-    }
-  });
+  it.each(['Down', 'Up'])(
+    'goes on when the connection breaks at any byte (%s)',
+    async (way) => {
+      const short = { seed: 2, changes: 25, fromSlot: true, source: { snapshot: 'never' } } as const;
+      for (let at = 1; at <= (way === 'Down' ? 700 : 150); at++) {
+        await readEverything({ ...short, fateOf: (connection) => (connection === 0 ? { [`breaksAfter${way}`]: at } : {}) });
+      }
+    },
+    MANY_MS,
+  );
 
   it('leaves out unchanged TOAST values (P9)', async () => {
     for (let seed = 1; seed <= 10; seed++) await readEverything({ seed, faults: FAULTS, workload: { unchangedToast: true } });
@@ -73,6 +91,21 @@ describe('simPostgres', () => {
     ],
   ])('fails loudly when %s', async (_what, code, disturb) => {
     expect(await outcomeOf({ seed: 3, gapMs: 300, disturb })).toBe(code);
+  });
+
+  it('tells the trace what goes wrong, until the simulation is calm', async () => {
+    const disturb = ({ server }: WorldParts) => server.holdSlot('millrace', 10);
+    const { trace } = await readEverything({ seed: 1, ...ALL_FAULTS, disturb });
+    const lines = trace.lines();
+    const calmMs = lines.find(({ what }) => what === 'calm')!.ms;
+    const faults = lines.filter(({ who, isFault }) => who === 'postgres' && isFault);
+    expect(faults.map(({ what }) => what)).toEqual(
+      expect.arrayContaining([
+        expect.stringMatching(/^connection \d+ breaks, after bytes \d+ from the server and \d+ to it; told: \w+$/),
+        'gives slot millrace to somebody else for 10 ms',
+      ]),
+    );
+    expect(faults.filter(({ ms }) => ms > calmMs + 60_000)).toEqual([]);
   });
 
   it('is the same run for the same seed', async () => {

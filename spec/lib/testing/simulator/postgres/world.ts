@@ -55,7 +55,6 @@ export async function readEverything(options: WorldOptions): Promise<SimulationR
         disturb?.(made);
       }
       sim.calm();
-      server.calm();
       node.restart();
       await sim.eventually('everything is read', () => isCaughtUp(server, durable) || durable.failure !== null, 300_000);
       if (durable.failure !== null) throw durable.failure;
@@ -70,7 +69,7 @@ function makeWorld(sim: Simulation, options: WorldOptions): WorldParts {
   const { faults = {}, fateOf: linkFateOf = () => null, crashEveryMs } = options;
   const random = () => sim.random();
   const database = new SimDatabase({ random, now: () => sim.clock.now() });
-  const server = new SimServer({ database, clock: sim.clock, random, faults, fateOf: linkFateOf });
+  const server = new SimServer({ database, clock: sim.clock, sim, random, faults, fateOf: linkFateOf });
   const workload = new Workload(database, { random, ...options.workload });
   for (let i = 0; i < 5; i++) workload.next();
   const source = simPostgres({ server, ...options.source });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { type Delivery, isAckedEvent, rowsOf } from '../../../../../lib/events/index.ts';
 import { createContext, Metrics, pump, type Stage, silentLogger } from '../../../../../lib/flow/index.ts';
-import { type Simulation, simulate } from '../../../../../lib/testing/simulator/index.ts';
+import { type Simulation, simulate, type TraceLine } from '../../../../../lib/testing/simulator/index.ts';
 import {
   expectedOfLog,
   SimEventService,
@@ -28,6 +28,16 @@ describe('simSession', () => {
 
   it('is put in order by the stages of a collector, over losses, repetitions, resets and restarts', async () => {
     for (let seed = 1; seed <= 40; seed++) expect(await misread({ seed, faults: FAULTS, restarts: seed % 2 === 0 })).toEqual([]);
+  }, 300_000);
+
+  it('tells the trace what goes wrong, until the simulation is calm', async () => {
+    const { lines } = await read({ seed: 5, faults: FAULTS });
+    const calmAt = lines.findIndex(({ what }) => what === 'calm');
+    const told = lines.map(({ who, what }) => (who === 'session' ? what : ''));
+    for (const how of ['is lost', 'comes twice', 'is dropped', 'is late']) {
+      expect(told.slice(0, calmAt)).toContainEqual(expect.stringMatching(new RegExp(`^\\w+ \\d+\\.\\d+ of .* ${how}$`)));
+    }
+    expect(told.slice(calmAt).join('')).toBe('');
   });
 
   it('is the same run for the same seed', async () => {
@@ -55,14 +65,19 @@ async function misread(options: Options): Promise<string[]> {
   return (await read(options)).found;
 }
 
-async function read({ seed, faults = {}, stages = inOrder, restarts = false }: Options): Promise<{ found: string[]; hash: string }> {
+async function read({
+  seed,
+  faults = {},
+  stages = inOrder,
+  restarts = false,
+}: Options): Promise<{ found: string[]; hash: string; lines: TraceLine[] }> {
   const found: string[] = [];
-  const { hash } = await simulate({
+  const { hash, trace } = await simulate({
     seed,
     maxMs: 3_600_000,
     world: async (sim) => {
       const service = new SimEventService({ random: () => sim.random(), pipeline: 'p' });
-      const source = simSession({ service, random: () => sim.random(), faults });
+      const source = simSession({ service, sim, random: () => sim.random(), faults });
       const reader = new LogReader(sim, source, found);
       const node = sim.node('collector', restarts ? { restartAfterMs: [0, 100], faults: { killEveryMs: 400 } } : {});
       node.run(async ({ clock, generation }) => {
@@ -84,7 +99,6 @@ async function read({ seed, faults = {}, stages = inOrder, restarts = false }: O
         if (faults.loses !== undefined) source.sessions.requestReset(sim.pick(service.tables).dispatcher, 'moved');
       }
       sim.calm();
-      source.calm();
       node.restart();
       let waited = 0;
       while (reader.checkpointTs < service.resolvedTs && waited++ < 100) await sim.clock.sleep(200);
@@ -99,7 +113,7 @@ async function read({ seed, faults = {}, stages = inOrder, restarts = false }: O
       }
     },
   });
-  return { found, hash };
+  return { found, hash, lines: trace.lines() };
 }
 
 /** Keeps what stands behind the last place of its table; places that come again are a repetition. */
