@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander';
 import { definePipeline, fileCheckpoint, parseBytes, parseDurationMs, run } from '../lib/index.ts';
+import { metricsAddress } from '../lib/runtime/metrics-server.ts';
 import { postgres } from '../lib/sources/postgres/index.ts';
 import { cloudStorage } from '../pipelines/index.ts';
 import type { ExitCode } from './exit-code.ts';
@@ -24,6 +25,7 @@ interface CaptureOptions {
   readonly untilCaughtUp?: true;
   readonly drainTimeout: string;
   readonly resnapshot?: string;
+  readonly metricsPort?: string;
 }
 
 /** `millrace capture`: a database's rows, then its changes, into files, until it is stopped. */
@@ -45,6 +47,7 @@ export function captureCommand(output: Output, exit: (code: ExitCode) => void): 
     .option('--max-wal <size>', 'warn when the slot retains more WAL than this (default: 10GiB)')
     .option('--until-caught-up', 'stop, drained, once what the database had at the start is flushed')
     .option('--drain-timeout <duration>', 'fail when a stop takes longer than this', '60s')
+    .option('--metrics-port <port>', 'serve /metrics (Prometheus) and /healthz at this port of 127.0.0.1, or at host:port')
     .option('--resnapshot <tables>', 'tables to copy anew, such as public.orders')
     .addHelpText(
       'after',
@@ -55,7 +58,8 @@ export function captureCommand(output: Output, exit: (code: ExitCode) => void): 
 }
 
 async function capture(options: CaptureOptions, output: Output): Promise<ExitCode> {
-  const { from, to, tables, protocol, slot, publication, snapshot, flushInterval, fileSize, maxWal, resnapshot } = options;
+  const { from, to, tables, protocol, slot, publication, snapshot, flushInterval, fileSize, maxWal, resnapshot, metricsPort } = options;
+  if (metricsPort !== undefined) metricsAddress(metricsPort, 'metrics-port');
   const drainTimeoutMs = parseDurationMs(options.drainTimeout, 'drain-timeout');
   const source = postgres({
     url: databaseOption(from),
@@ -82,6 +86,7 @@ async function capture(options: CaptureOptions, output: Output): Promise<ExitCod
   const running = run(definition, {
     logger: output.logger,
     drainTimeoutMs,
+    ...(metricsPort === undefined ? {} : { metricsPort }),
     ...(options.untilCaughtUp ? { until: 'caught-up' as const } : {}),
   });
   const hideProgress = showProgress(running, output);

@@ -1,6 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { errorsDocument } from '../make-errors.ts';
+import { metricsDocument } from '../make-metrics.ts';
 import { diagramSvg } from './diagram.ts';
 import { GROUPS } from './groups.ts';
 import { legendSvg } from './legend.ts';
@@ -29,6 +30,7 @@ function makeAll(): ReadonlyMap<string, string> {
   const laws = [...runs.values()].flatMap(({ cases }) => cases.filter(({ heading }) => heading === LAWS).flatMap(({ titles }) => titles));
   return new Map([
     ['docs/errors.md', errorsDocument()],
+    ['docs/metrics.md', metricsDocument()],
     ...pages,
     [`${OPERATORS}/legend.svg`, legendSvg()],
     [`${OPERATORS}/README.md`, indexPage(operators, GROUPS, [...new Set(laws)])],
@@ -53,7 +55,7 @@ function readOr(path: string, otherwise: string): string {
 function main(args: readonly string[]): number {
   if (args.some((arg) => arg !== '--check')) {
     process.stderr.write(
-      'npm run docs            writes docs/errors.md and docs/operators\nnpm run docs -- --check  says which of them are stale\n',
+      'npm run docs            writes docs/errors.md, docs/metrics.md and docs/operators\nnpm run docs -- --check  says which of them are stale\n',
     );
     return 2;
   }

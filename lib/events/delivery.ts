@@ -1,5 +1,5 @@
 import { TwoStageAck } from './ack.ts';
-import type { ChangeEvent } from './event.ts';
+import { type ChangeEvent, isAckedEvent } from './event.ts';
 
 /**
  * The element of every stream: events in position order per dispatcher.
@@ -12,6 +12,8 @@ export class Delivery {
   /** Bytes of the buffers that these events retain: what the pump counts as in flight until the delivery is woken. */
   readonly bytes: number;
   readonly ack: TwoStageAck;
+  #changes = -1;
+  #rows = 0;
 
   constructor(events: readonly ChangeEvent[], bytes = 0, ack = new TwoStageAck()) {
     this.events = events;
@@ -19,8 +21,36 @@ export class Delivery {
     this.ack = ack;
   }
 
+  /** Events that are no marks and no signals. */
+  get changes(): number {
+    if (this.#changes < 0) this.#count();
+    return this.#changes;
+  }
+
+  /** Changed rows. */
+  get rows(): number {
+    if (this.#changes < 0) this.#count();
+    return this.#rows;
+  }
+
   /** The same delivery with other events. */
   with(events: readonly ChangeEvent[]): Delivery {
     return events === this.events ? this : new Delivery(events, this.bytes, this.ack);
+  }
+
+  /** Once, for all stages that it passes unchanged. */
+  #count(): void {
+    const { events } = this;
+    let changes = 0;
+    let rows = 0;
+    for (let i = 0; i < events.length; i++) {
+      const event = events[i]!;
+      if (event.type === 'dml') {
+        changes++;
+        rows += event.rows.rowCount;
+      } else if (isAckedEvent(event)) changes++;
+    }
+    this.#changes = changes;
+    this.#rows = rows;
   }
 }

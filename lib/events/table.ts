@@ -37,6 +37,11 @@ export interface Table {
   readonly name: string;
   /** The physical table (PostgreSQL: relation oid). */
   readonly tableId: number;
+  /**
+   * Whether `tableId` is one physical partition of the table of these names, in a stream of its own. Left out for no. PostgreSQL never says so: a partitioned root
+   * is captured as one table (P4).
+   */
+  readonly isPartition?: boolean;
   /** commitTs of the change that made this version, + k for the k-th version in one transaction (k from 0). */
   readonly version: bigint;
   readonly columns: readonly Column[];

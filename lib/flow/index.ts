@@ -1,5 +1,6 @@
 export * from './bound.ts';
 export * from './clock.ts';
+export * from './component-metrics.ts';
 export * from './context.ts';
 export * from './gauge.ts';
 export * from './link.ts';

@@ -29,6 +29,8 @@ export interface CanalJsonOptions {
   readonly enableTidbExtension?: boolean;
   /** `old` holds the columns that changed instead of all; default false. */
   readonly onlyOutputUpdatedColumns?: boolean;
+  /** `mysqlType` names types with their lengths (`varchar(20)`); implies `onlyOutputUpdatedColumns`. Default false. */
+  readonly contentCompatible?: boolean;
   /** A delete carries its key columns alone, where the table has some; default false. */
   readonly deleteOnlyOutputHandleKeyColumns?: boolean;
 }
@@ -51,6 +53,7 @@ export function canalJson(options: CanalJsonOptions): RowEncoder {
 class CanalJsonEncoder implements RowEncoder {
   readonly extension = '.json';
   readonly #options: CanalJsonOptions;
+  readonly #onlyUpdated: boolean;
   readonly #plans = new WeakMap<Table, CanalPlan>();
   readonly #tuple = new TupleIndex();
   readonly #old = new TupleIndex();
@@ -60,6 +63,7 @@ class CanalJsonEncoder implements RowEncoder {
 
   constructor(options: CanalJsonOptions) {
     this.#options = options;
+    this.#onlyUpdated = options.onlyOutputUpdatedColumns === true || options.contentCompatible === true;
     this.#tail = new Tail(options.terminator ?? '\r\n', options.enableTidbExtension ?? true);
   }
 
@@ -131,7 +135,7 @@ class CanalJsonEncoder implements RowEncoder {
 
   #writeOld(plan: CanalPlan, keyOnly: boolean, out: ByteWriter): void {
     const { starts, lengths } = this.#old;
-    const onlyUpdated = this.#options.onlyOutputUpdatedColumns === true;
+    const onlyUpdated = this.#onlyUpdated;
     let isFirst = true;
     for (let c = 0; c < plan.columns.length; c++) {
       const column = plan.columns[c]!;
@@ -177,7 +181,7 @@ class CanalJsonEncoder implements RowEncoder {
   #planOf(table: Table): CanalPlan {
     let plan = this.#plans.get(table);
     if (plan === undefined) {
-      plan = new CanalPlan(table, this.#options.deleteOnlyOutputHandleKeyColumns === true);
+      plan = new CanalPlan(table, this.#options.deleteOnlyOutputHandleKeyColumns === true, this.#options.contentCompatible === true);
       this.#plans.set(table, plan);
     }
     return plan;

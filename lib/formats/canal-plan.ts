@@ -1,7 +1,7 @@
 import type { Column, Table } from '../events/index.ts';
 import { writeDecimal } from './digits.ts';
 import { jsonString } from './json-escape.ts';
-import { keyColumns, storageType, type ValueKind } from './storage-layout/type-map.ts';
+import { fullMysqlType, keyColumns, storageType, type ValueKind } from './storage-layout/type-map.ts';
 import { WordText } from './word-text.ts';
 
 /** What canal-json writes the same for all rows of a table version. */
@@ -15,14 +15,15 @@ export class CanalPlan {
   /** For the names and punctuation of a row's data and old; values come on top. */
   readonly room: number;
 
-  constructor(table: Table, deleteKeysOnly: boolean) {
+  constructor(table: Table, deleteKeysOnly: boolean, withFullTypes: boolean) {
     const keys = keyColumns(table);
     const deleted = deleteKeysOnly && keys.length > 0 ? keys : table.columns;
     this.columns = table.columns.map(planColumn);
     this.deleted = deleted.map(planColumn);
-    this.insert = new Head(table, keys, 'INSERT', table.columns, '"old":null,"data":[{');
-    this.update = new Head(table, keys, 'UPDATE', table.columns, '"old":[{');
-    this.delete = new Head(table, keys, 'DELETE', deleted, '"old":null,"data":[{');
+    const headOf = (type: string, columns: readonly Column[], end: string) => new Head(table, keys, type, columns, withFullTypes, end);
+    this.insert = headOf('INSERT', table.columns, '"old":null,"data":[{');
+    this.update = headOf('UPDATE', table.columns, '"old":[{');
+    this.delete = headOf('DELETE', deleted, '"old":null,"data":[{');
     this.room = this.columns.reduce((room, { nextNull }) => room + 2 * nextNull.room, 16);
   }
 }
@@ -64,11 +65,11 @@ class Head {
   readonly #after: string;
   readonly #commitMsAt: number;
 
-  constructor(table: Table, keys: readonly Column[], type: string, columns: readonly Column[], end: string) {
+  constructor(table: Table, keys: readonly Column[], type: string, columns: readonly Column[], withFullTypes: boolean, end: string) {
     const pkNames = keys.length === 0 ? 'null' : `[${keys.map(({ name }) => jsonString(name)).join(',')}]`;
     const types = columns.map((column) => [jsonString(column.name), storageType(column)] as const);
     const sqlType = types.map(([name, { sqlType }]) => `${name}:${sqlType}`).join(',');
-    const mysqlType = types.map(([name, { mysqlType }]) => `${name}:"${mysqlType}"`).join(',');
+    const mysqlType = types.map(([name, of]) => `${name}:"${withFullTypes ? fullMysqlType(of) : of.mysqlType}"`).join(',');
     const names = `"database":${jsonString(table.schema)},"table":${jsonString(table.name)}`;
     this.#before = `{"id":0,${names},"pkNames":${pkNames},"isDdl":false,"type":"${type}","es":`;
     this.#after = `,"sql":"","sqlType":{${sqlType}},"mysqlType":{${mysqlType}},${end}`;

@@ -13,6 +13,8 @@ export interface CheckpointLoopOptions {
   publish(checkpointTs: bigint, final: boolean): Promise<void>;
   /** Tells the source. */
   confirm(checkpointTs: bigint): void;
+  /** Hears how long each save took. */
+  onSaved?(durationMs: number): void;
   /** Hears the first failure; nothing is saved, published or confirmed after it. */
   onFailure(error: unknown): void;
 }
@@ -119,12 +121,16 @@ export class CheckpointLoop {
   }
 
   async #savePublishConfirm(): Promise<void> {
-    const { pipeline, store, publish, confirm } = this.#options;
+    const { pipeline, store, clock, publish, confirm, onSaved } = this.#options;
     const checkpointTs = this.#checkpointTs;
     const waiters = this.#waiters.splice(0);
     this.#isDirty = false;
     this.#isUrgent = false;
-    await this.#guarded(() => store.save(pipeline, { checkpointTs, sourceState: this.#sourceState }), store.name);
+    await this.#guarded(async () => {
+      const startedMs = clock.now();
+      await store.save(pipeline, { checkpointTs, sourceState: this.#sourceState });
+      onSaved?.(clock.now() - startedMs);
+    }, store.name);
     for (const waiter of waiters) {
       if (this.#failure === null) waiter.resolve();
       else waiter.reject(this.#failure.error);

@@ -1,12 +1,12 @@
 import { type MonoTypeOperatorFunction, Observable, Subscription } from 'rxjs';
 import { catchError, tap } from 'rxjs/operators';
 import { isMillraceError, MillraceError, reasonOf } from '../errors.ts';
-import type { Delivery } from '../events/index.ts';
 import {
   type Clock,
   type Context,
   createContext,
   type Logger,
+  Metrics,
   Progress,
   pump,
   requireNumber,
@@ -17,7 +17,9 @@ import type { OpenSource, SourceContext } from '../sources/source.ts';
 import { formatBytes, formatDuration } from '../units.ts';
 import { CheckpointLoop } from './checkpoint-loop.ts';
 import type { PipelineDefinition } from './define.ts';
+import { type MetricsAddress, metricsAddress } from './metrics-server.ts';
 import { takePlace } from './one-run.ts';
+import { meterPipeline, RUN_METRICS, serveRunMetrics } from './run-metrics.ts';
 import type { OpenSink } from './sink.ts';
 import { guardStage } from './stage-guard.ts';
 import { type RunStatus, StatusBoard } from './status.ts';
@@ -34,6 +36,11 @@ export interface RunOptions {
   readonly drainTimeoutMs?: number;
   /** Bytes between source and sink at which the source waits. Default 8 MiB. */
   readonly maxBytesInFlight?: number;
+  /**
+   * While the run lasts, `/metrics` (Prometheus's text format) and `/healthz` are served at this port of the loopback interface, or at `host:port`; 0 takes any
+   * free port, which the log tells. Default: nothing listens.
+   */
+  readonly metricsPort?: number | string;
 }
 
 /** A run that was started. */
@@ -71,8 +78,8 @@ const CLOSE_TIMEOUT_MS = 5_000;
  *
  * Any error ends the run: everything is closed and `done` rejects with it. The next run resumes from the checkpoint.
  *
- * @throws through `done`: MR_ALREADY_RUNNING, MR_STAGE_FAILED, MR_STAGE_CONTRACT, MR_CHECKPOINT_FAILED, MR_DRAIN_TIMEOUT, MR_SOURCE_FAILED, MR_SINK_FAILED, and the errors
- * of the parts.
+ * @throws through `done`: MR_ALREADY_RUNNING, MR_METRICS_UNSERVED, MR_STAGE_FAILED, MR_STAGE_CONTRACT, MR_CHECKPOINT_FAILED, MR_DRAIN_TIMEOUT,
+ * MR_SOURCE_FAILED, MR_SINK_FAILED, and the errors of the parts.
  */
 export function run(definition: PipelineDefinition, options: RunOptions = {}): Running {
   return new Run(definition, options);
@@ -85,6 +92,7 @@ class Run implements Running {
   readonly #options: RunOptions;
   readonly #clock: Clock;
   readonly #logger: Logger;
+  readonly #metricsAddress: MetricsAddress | null;
   readonly #board: StatusBoard;
   /** Aborted: the source ends its deliveries. */
   readonly #draining = new AbortController();
@@ -105,6 +113,7 @@ class Run implements Running {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     this.#logger = options.logger ?? silentLogger;
+    this.#metricsAddress = options.metricsPort === undefined ? null : metricsAddress(options.metricsPort, 'metricsPort');
     this.#board = new StatusBoard(this.#clock, (status) => this.#stopIfCaughtUp(status));
     this.status$ = this.#board.status$;
     this.#halted = new Promise((resolve, reject) => {
@@ -157,14 +166,16 @@ class Run implements Running {
     const { name, checkpoint: store } = this.#definition;
     const giveBack = takePlace(store, name);
     this.#closers.push({ part: 'checkpoint store', close: () => this.#closeStore().finally(giveBack) });
+    const metrics = this.#metricsAddress === null ? new Metrics() : await this.#unlessStopping(this.#serveMetrics(this.#metricsAddress));
     const loaded = await this.#part('MR_CHECKPOINT_FAILED', { pipeline: name, where: store.name }, () =>
       this.#unlessStopping(store.load(name)),
     );
     const progress = new Progress(loaded?.checkpointTs ?? 0n);
     this.#board.resumes(progress.checkpointTs);
-    const context = createContext({ clock: this.#clock, logger: this.#logger, progress });
+    const context = createContext({ clock: this.#clock, logger: this.#logger, metrics, progress });
     const sink = await this.#openSink(context);
     let confirm = (_checkpointTs: bigint) => {};
+    const saves = metrics.histogram(RUN_METRICS.checkpointSave, {});
     const loop = new CheckpointLoop({
       pipeline: name,
       store,
@@ -172,6 +183,7 @@ class Run implements Running {
       clock: this.#clock,
       publish: (checkpointTs, final) => sink.publishCheckpoint(checkpointTs, final),
       confirm: (checkpointTs) => confirm(checkpointTs),
+      onSaved: (durationMs) => saves.observe(durationMs / 1000),
       onFailure: (error) => this.#fail(error),
     });
     this.#loop = loop;
@@ -187,6 +199,18 @@ class Run implements Running {
     // The source may store that a snapshot is complete when it hears the confirmation (I5), so it closes before the loop ends.
     await this.#close('source');
     await loop.idle();
+  }
+
+  async #serveMetrics(address: MetricsAddress): Promise<Metrics> {
+    const { name: pipeline } = this.#definition;
+    const served = await serveRunMetrics({
+      ...{ pipeline, address, clock: this.#clock },
+      status: () => this.#board.current,
+      isWell: () => !this.#isHalted,
+    });
+    this.#register('metrics server', served);
+    this.#logger.info({ pipeline, url: served.url }, 'serving metrics');
+    return served.metrics;
   }
 
   async #openSink(context: Context): Promise<OpenSink> {
@@ -244,15 +268,21 @@ class Run implements Running {
   #flow(source: OpenSource, sink: OpenSink, context: Context): Promise<void> {
     const { stages, source: sourceDefinition, sink: sinkDefinition } = this.#definition;
     const { maxBytesInFlight } = this.#options;
+    const meters = meterPipeline(this.#definition, context.metrics);
     const emitted = pump(source.deliveries, maxBytesInFlight === undefined ? {} : { maxBytesInFlight }).pipe(
+      tap((delivery) => meters.source.sent(delivery)),
       catchError((cause: unknown) => {
+        meters.source.failed();
         throw inTable(cause, 'MR_SOURCE_FAILED', { source: sourceDefinition.name });
       }),
     );
     const arriving = stages
-      .reduce((stream, stage) => stream.pipe(guardStage(stage, context)), emitted)
+      .reduce((stream, stage, index) => stream.pipe(guardStage(stage, context, meters.stages[index]!)), emitted)
       .pipe(
-        tap((delivery) => this.#board.arrived(rowsOf(delivery))),
+        tap((delivery) => {
+          meters.sink.accepted(delivery);
+          this.#board.arrived(delivery.rows);
+        }),
         whenTaken(() => this.#lookForCaughtUp(context)),
         catchError((error: unknown) => {
           // What a sink reports of an error that came down to it must not hide where it came from.
@@ -263,8 +293,14 @@ class Run implements Running {
     return new Promise((resolve, reject) => {
       this.#stream.add(
         sink.write(arriving).subscribe({
-          next: (report) => this.#board.flushed(report),
-          error: (cause: unknown) => reject(inTable(cause, 'MR_SINK_FAILED', { sink: sinkDefinition.name })),
+          next: (report) => {
+            meters.sink.flushed(report);
+            this.#board.flushed(report);
+          },
+          error: (cause: unknown) => {
+            if (!this.#isHalted) meters.sink.failed();
+            reject(inTable(cause, 'MR_SINK_FAILED', { sink: sinkDefinition.name }));
+          },
           complete: resolve,
         }),
       );
@@ -383,10 +419,6 @@ function whenTaken<T>(after: () => void): MonoTypeOperatorFunction<T> {
         complete: () => subscriber.complete(),
       }),
     );
-}
-
-function rowsOf({ events }: Delivery): number {
-  return events.reduce((rows, event) => (event.type === 'dml' ? rows + event.rows.rowCount : rows), 0);
 }
 
 function checkOptions({ drainTimeoutMs, maxBytesInFlight, until }: RunOptions): void {

@@ -1,16 +1,16 @@
 import { Observable, type OperatorFunction } from 'rxjs';
 import { MillraceError, reasonOf } from '../errors.ts';
 import { type AckedEvent, type Delivery, firstPosition, formatPosition, isAckedEvent, tableName } from '../events/index.ts';
-import { type Context, Ring, type Stage } from '../flow/index.ts';
+import { type ComponentMetrics, type Context, Ring, type Stage } from '../flow/index.ts';
 
 /**
  * A stage bound to a run: its errors name it, the position and the table, and it is held to the rule of one delivery out for each one in, in
- * order (without which progress would stall).
+ * order (without which progress would stall). What it receives, passes on and discards is counted.
  *
  * @throws MR_STAGE_FAILED through the stream when the stage fails, MR_STAGE_CONTRACT when it loses, invents or swaps deliveries. Errors from before the
  * stage, and errors that name their stage already, pass as they are.
  */
-export function guardStage(stage: Stage, context: Context): OperatorFunction<Delivery, Delivery> {
+export function guardStage(stage: Stage, context: Context, metrics: ComponentMetrics): OperatorFunction<Delivery, Delivery> {
   const name = stage.operatorName;
   return (source) =>
     new Observable((subscriber) => {
@@ -20,6 +20,7 @@ export function guardStage(stage: Stage, context: Context): OperatorFunction<Del
       const received = new Observable<Delivery>((inner) =>
         source.subscribe({
           next: (delivery) => {
+            metrics.received(delivery);
             inHand.push(delivery);
             inner.next(delivery);
           },
@@ -30,8 +31,11 @@ export function guardStage(stage: Stage, context: Context): OperatorFunction<Del
           complete: () => inner.complete(),
         }),
       );
-      const breach = (what: string) =>
-        subscriber.error(new MillraceError('MR_STAGE_CONTRACT', { stage: name, what, ...placeOf(inHand.peek()) }));
+      const fail = (error: unknown) => {
+        metrics.failed();
+        subscriber.error(error);
+      };
+      const breach = (what: string) => fail(new MillraceError('MR_STAGE_CONTRACT', { stage: name, what, ...placeOf(inHand.peek()) }));
       return stage
         .withContext(context)(received)
         .subscribe({
@@ -41,9 +45,10 @@ export function guardStage(stage: Stage, context: Context): OperatorFunction<Del
             if (delivery.ack !== head.ack)
               return breach('emitted another delivery than the next it had received; use delivery.with(events)');
             inHand.shift();
+            metrics.passed(head, delivery);
             subscriber.next(delivery);
           },
-          error: (error: unknown) => subscriber.error(passing?.error === error ? error : named(error, name, inHand.peek())),
+          error: (error: unknown) => (passing?.error === error ? subscriber.error(error) : fail(named(error, name, inHand.peek()))),
           complete: () =>
             inHand.peek() === undefined ? subscriber.complete() : breach('ended without emitting every delivery it had received'),
         });

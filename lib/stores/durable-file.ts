@@ -10,13 +10,14 @@ import { systemCode } from './system-code.ts';
  */
 export async function writeDurably(
   path: string,
-  pieces: readonly Uint8Array[],
+  pieces: readonly Uint8Array[] | AsyncIterable<readonly Uint8Array[]>,
   flags: 'w' | 'wx',
   disk: DiskFiles = nodeFiles,
 ): Promise<void> {
   const file = await disk.open(path, flags);
   try {
-    await file.write(pieces);
+    if (Symbol.asyncIterator in pieces) for await (const part of pieces) await file.write(part);
+    else await file.write(pieces);
     await file.sync();
     await file.close();
   } catch (error) {

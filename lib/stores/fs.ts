@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { MillraceError, reasonOf } from '../errors.ts';
 import { type Clock, systemClock } from '../flow/index.ts';
+import { partsOf } from './body.ts';
 import { makeFolderDurably, writeDurably } from './durable-file.ts';
 import { checkKey, checkPrefix, compareUtf8, RESERVED_FOLDER } from './keys.ts';
 import { nodeFiles } from './node-files.ts';
@@ -48,7 +49,7 @@ class FsStore implements ObjectStore {
     try {
       await makeFolderDurably(this.#root);
       await this.#sweep(clock.now());
-      await rm(await this.#writeTemporary([Buffer.from('millrace')]));
+      await rm(await this.#writeTemporary('', [Buffer.from('millrace')]));
     } catch (error) {
       if (error instanceof MillraceError) throw error;
       throw MEANS_FULL.has(systemCode(error)) ? this.#failure(error, 'open', '') : unwritable(this.#root, error);
@@ -67,7 +68,7 @@ class FsStore implements ObjectStore {
   async put(key: string, body: ObjectBody): Promise<void> {
     checkKey(key);
     await this.#attempt('put', key, async () => {
-      const temporary = await this.#writeTemporary(body);
+      const temporary = await this.#writeTemporary(key, body);
       try {
         await this.#place(key, (path) => rename(temporary, path));
       } catch (error) {
@@ -84,7 +85,7 @@ class FsStore implements ObjectStore {
       return false;
     }
     return this.#attempt('put', key, async () => {
-      const temporary = await this.#writeTemporary(body);
+      const temporary = await this.#writeTemporary(key, body);
       let isMine = true;
       try {
         await this.#place(key, async (path) => {
@@ -166,14 +167,15 @@ class FsStore implements ObjectStore {
     return join(this.#root, key);
   }
 
-  async #writeTemporary(body: ObjectBody): Promise<string> {
+  async #writeTemporary(key: string, body: ObjectBody): Promise<string> {
     const path = join(this.#temporaries, temporaryName());
+    const pieces = () => (Array.isArray(body) ? body : partsOf(body, STREAM_BYTES, { key, uri: this.uri }));
     try {
-      await writeDurably(path, body, 'wx');
+      await writeDurably(path, pieces(), 'wx');
     } catch (error) {
       if (systemCode(error) !== 'ENOENT') throw error;
       await this.#makeFolder(this.#temporaries);
-      await writeDurably(path, body, 'wx');
+      await writeDurably(path, pieces(), 'wx');
     }
     return path;
   }
@@ -232,6 +234,7 @@ class FsStore implements ObjectStore {
   }
 
   #failure(error: unknown, operation: string, key: string): MillraceError {
+    if (error instanceof MillraceError) return error;
     const code = systemCode(error);
     const path = this.#pathOf(key);
     if (MEANS_FULL.has(code)) return new MillraceError('MR_STORE_FULL', { path, reason: reasonOf(error) }, error);
@@ -245,6 +248,8 @@ function unwritable(path: string, error: unknown): MillraceError {
 }
 
 const READ_BYTES = 256 * 1024;
+/** Of a body that is not in memory so much is, and goes into one write. */
+const STREAM_BYTES = 1024 * 1024;
 /** Folders remembered as durable; after so many it forgets them all, which costs an fsync each. */
 const DURABLE_MAX = 10_000;
 const STATS_AT_ONCE = 64;

@@ -6,3 +6,5 @@ export { nodeDisk } from './node-disk.ts';
 export { noopStore } from './noop.ts';
 export * from './object-store.ts';
 export { checkStoreUri, openStore, STORE_PARAMETERS } from './open.ts';
+export { openS3Store, type S3StoreOptions } from './s3.ts';
+export type { S3LocationOptions } from './s3-location.ts';

@@ -1,3 +1,4 @@
+import { piecesOf } from './body.ts';
 import { checkKey, checkPrefix, compareUtf8 } from './keys.ts';
 import type { ObjectBody, ObjectInfo, ObjectStore, StoreCapabilities } from './object-store.ts';
 
@@ -13,13 +14,18 @@ export class MemoryStore implements ObjectStore {
 
   async put(key: string, body: ObjectBody): Promise<void> {
     checkKey(key);
-    this.#objects.set(key, Buffer.concat(body));
+    const pieces = piecesOf(body, { key, uri: this.uri });
+    this.#objects.set(key, Buffer.concat(pieces instanceof Promise ? await pieces : pieces));
   }
 
   async putIfAbsent(key: string, body: ObjectBody): Promise<boolean> {
     checkKey(key);
     if (this.#objects.has(key)) return false;
-    this.#objects.set(key, Buffer.concat(body));
+    const pieces = piecesOf(body, { key, uri: this.uri });
+    const object = Buffer.concat(pieces instanceof Promise ? await pieces : pieces);
+    // Another writer can have come in while the body was read.
+    if (this.#objects.has(key)) return false;
+    this.#objects.set(key, object);
     return true;
   }
 

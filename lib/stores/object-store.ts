@@ -6,7 +6,7 @@ export interface ObjectStore {
   /** The store as a message may show it: its URI without credentials. */
   readonly uri: string;
   readonly capabilities: StoreCapabilities;
-  /** Writes the whole object or nothing, durable when the promise resolves; replaces an older one. */
+  /** Writes the whole object or nothing, durable when the promise resolves; replaces an older one. After an error either may stand there. */
   put(key: string, body: ObjectBody): Promise<void>;
   /**
    * `put` unless there is an object already: resolves to whether this call wrote it. Where `capabilities.putIfAbsent` is `probe`, two writers at the same
@@ -25,8 +25,21 @@ export interface ObjectStore {
   close(): Promise<void>;
 }
 
-/** The pieces of an object, in order. They must stay as they are until the write has ended. */
-export type ObjectBody = readonly Uint8Array[];
+/**
+ * What an object is made of: its pieces in order, or where they come from. Pieces must stay as they are until the write has ended.
+ *
+ * However large, it appears at once and whole: the store's last step (rename, link, the completion of a multipart upload) is what makes it visible, and
+ * a write whose last step failed has failed, whatever came before.
+ */
+export type ObjectBody = readonly Uint8Array[] | StreamedBody;
+
+/** A body that is not in memory: a store holds only what is on its way at the moment (S3 its parts, a file system 1 MiB). */
+export interface StreamedBody {
+  /** How long it is. One that gives more or less is refused with MR_STORE_FAILED, and nothing is written. */
+  readonly bytes: number;
+  /** Its pieces from the first one. Called again where a write has to start again; when it fails, the write fails. */
+  chunks(): AsyncIterable<Uint8Array>;
+}
 
 export interface ObjectInfo {
   readonly key: string;

@@ -6,12 +6,12 @@ import { openFsStore } from './fs.ts';
 import { MemoryStore } from './memory.ts';
 import { noopStore } from './noop.ts';
 import type { ObjectStore, StoreAccess } from './object-store.ts';
-import { s3LocationOf } from './s3-location.ts';
+import { S3_PARAMETERS, s3LocationOf } from './s3-location.ts';
 
 /** The query parameters that belong to the store, by scheme; others (the sink's options) are left to whoever opens it. */
 export const STORE_PARAMETERS: Readonly<Record<string, readonly string[]>> = {
   file: [],
-  s3: ['endpoint', 'region', 'force-path-style', 'conditional-writes'],
+  s3: S3_PARAMETERS,
   memory: [],
   noop: [],
 };
@@ -20,8 +20,8 @@ export const STORE_PARAMETERS: Readonly<Record<string, readonly string[]>> = {
  * Opens the store that a URI names.
  *
  * - `file:///dir`: files below a folder, which is made if it is missing.
- * - `s3://bucket/prefix?endpoint=…&region=…&force-path-style=…&conditional-writes=…`: any S3. The endpoint is by default that of AWS_ENDPOINT_URL_S3 or
- *   AWS_ENDPOINT_URL, else Amazon's; with an endpoint, path style is the default. Credentials come from the SDK's own chain.
+ * - `s3://bucket/prefix?endpoint=…&region=…&sse=…`: any S3; parameters as in `S3LocationOptions`. The endpoint is by default that of
+ *   AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, else Amazon's; with an endpoint, path style is the default. Credentials come from the SDK's own chain.
  * - `memory://name`: the same store for the same name, as long as the process lives.
  * - `noop://`: accepts everything, keeps nothing.
  *
@@ -36,7 +36,7 @@ export async function openStore(uri: string, clock: Clock = systemClock, mode: S
       return openFsStore(folderOf(url, uri), clock, mode);
     case 's3:': {
       const { openS3Store } = await import('./s3.ts');
-      return openS3Store(url, { clock });
+      return openS3Store(url, { clock, access: mode });
     }
     case 'memory:':
       return memoryStore(url.host + url.pathname);

@@ -1,7 +1,16 @@
 import { MillraceError, reasonOf } from '../errors.ts';
+import type { PlacementName, S3Placement } from './s3-location.ts';
 import { systemCode } from './system-code.ts';
 
-export type S3Operation = 'put' | 'get' | 'head' | 'list' | 'delete';
+/** `begin`, `put part`, `complete` and `abort` are of a multipart upload. */
+export type S3Operation = 'put' | 'get' | 'head' | 'list' | 'delete' | 'begin' | 'put part' | 'complete' | 'abort';
+
+/** A multipart upload that has to be begun again. */
+export class BeginAgain extends Error {
+  constructor(cause: unknown) {
+    super('the upload has to be begun again', { cause });
+  }
+}
 
 /** Whether an error of the SDK may pass by itself: the request is then sent again. */
 export function isTransient(error: unknown): boolean {
@@ -18,9 +27,19 @@ export function isAbsent(error: unknown): boolean {
   return statusOf(error) === 404 && nameOf(error) !== 'NoSuchBucket';
 }
 
-/** Whether If-None-Match found an object. */
+/** Whether If-None-Match found an object. The name counts in an answer that began with 200. */
 export function isRefusedCondition(error: unknown): boolean {
-  return statusOf(error) === 412;
+  return statusOf(error) === 412 || nameOf(error) === 'PreconditionFailed';
+}
+
+/** Whether a multipart upload is not there: it was completed or aborted. */
+export function isGoneUpload(error: unknown): boolean {
+  return nameOf(error) === 'NoSuchUpload';
+}
+
+/** Whether another write to the same key came in between. */
+export function isConflict(error: unknown): boolean {
+  return statusOf(error) === 409 || nameOf(error) === 'ConditionalRequestConflict';
 }
 
 /** Whether the store knows no If-None-Match, and says so. */
@@ -43,15 +62,18 @@ export interface S3Attempt {
   /** Without secrets. */
   readonly uri: string;
   readonly bucket: string;
+  readonly placement: S3Placement;
 }
 
 /** What an error of the SDK means for a user. */
-export function s3Failure(error: unknown, { operation, key, attempts, uri, bucket }: S3Attempt): MillraceError {
+export function s3Failure(error: unknown, { operation, key, attempts, uri, bucket, placement }: S3Attempt): MillraceError {
   const status = statusOf(error);
   const name = nameOf(error);
   const reason = reasonFor(error);
   if (name === 'NoSuchBucket') return new MillraceError('MR_STORE_NO_BUCKET', { bucket, uri }, error);
   const request = { operation, key: key === '' ? 'the prefix' : key, uri, status: status ?? 'none', reason };
+  const option = refusedOption(name, reason, placement);
+  if (option !== null) return new MillraceError('MR_STORE_OPTION_REFUSED', { uri, option, value: placement[option] ?? '', reason }, error);
   if (isTransient(error)) return new MillraceError('MR_STORE_UNAVAILABLE', { ...request, attempts }, error);
   if (status === 401 || status === 403 || DENIED_NAMES.has(name)) return new MillraceError('MR_STORE_DENIED', request, error);
   // A list cannot miss an object, so it misses the bucket, where a store does not call it by name.
@@ -60,6 +82,21 @@ export function s3Failure(error: unknown, { operation, key, attempts, uri, bucke
     return new MillraceError('MR_INVALID_URI', { uri, reason: "the bucket's region is not given, or is no name of one" }, error);
   }
   return new MillraceError('MR_STORE_FAILED', request, error);
+}
+
+/** The option, among those given, that an error is about. */
+function refusedOption(name: string, reason: string, placement: S3Placement): PlacementName | null {
+  if (PASSING_NAMES.has(name)) return null;
+  const suspects: readonly [PlacementName, RegExp][] = [
+    ['sse-kms-key-id', /^KMS\.|\bkms:/],
+    ['sse', /^KMS\.|\bkms:|Encryption/i],
+    ['storage-class', /storage-?class/i],
+    ['acl', /\bACLs?\b|AccessControlList/],
+  ];
+  const found = suspects.find(
+    ([option, words]) => placement[option] !== undefined && words.test(name === '' ? reason : `${name}: ${reason}`),
+  );
+  return found?.[0] ?? null;
 }
 
 /** An answer to a HEAD has no more than its status. 409: a conflict with another request at the same instant. */
@@ -72,6 +109,7 @@ const PASSING_NAMES: ReadonlySet<string> = new Set([
   'SlowDown',
   'Throttling',
   'ThrottlingException',
+  'KMS.ThrottlingException',
   'TooManyRequestsException',
   'InternalError',
   'ServiceUnavailable',

@@ -1,124 +1,130 @@
-import { createHash, randomUUID } from 'node:crypto';
-import { setMaxListeners } from 'node:events';
-import { Readable } from 'node:stream';
-import type * as Sdk from '@aws-sdk/client-s3';
-import type { S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
+import { randomUUID } from 'node:crypto';
+import type { Readable } from 'node:stream';
 import { MillraceError } from '../errors.ts';
-import { type Clock, systemClock } from '../flow/index.ts';
-import { checkKey, checkPrefix } from './keys.ts';
-import type { ObjectBody, ObjectInfo, ObjectStore, StoreCapabilities } from './object-store.ts';
-import { retryTransient } from './retry.ts';
-import { asOwnError, isAbsent, isRefusedCondition, isTransient, isUnsupportedCondition, type S3Operation, s3Failure } from './s3-errors.ts';
-import { type S3Location, s3LocationOf } from './s3-location.ts';
+import { redactUrl } from '../redact.ts';
+import { lengthOf, piecesOf } from './body.ts';
+import { checkKey, checkPrefix, RESERVED_FOLDER } from './keys.ts';
+import type { ObjectBody, ObjectInfo, ObjectStore, StoreAccess, StoreCapabilities } from './object-store.ts';
+import { isAbsent, isRefusedCondition, isTransient, isUnsupportedCondition } from './s3-errors.ts';
+import { type S3LocationOptions, s3LocationOf } from './s3-location.ts';
+import { abortAbandoned, completesConditionally, putInParts } from './s3-multipart.ts';
+import { checksumOf, type PayloadChecksum, payloadOf, type S3RequestOptions, S3Requests, WRITER } from './s3-requests.ts';
 
-export interface S3StoreOptions {
-  readonly clock?: Clock;
-  /** Repetitions of a request that failed for a passing reason. Default 7; 3 while opening. */
-  readonly retries?: number;
-  /** The first repetition waits at most this long, each further one twice as long. Default 500. */
-  readonly retryBaseMs?: number;
-  /** No repetition waits longer. Default 20 000. */
-  readonly retryCapMs?: number;
-  /** A connection on which nothing moves for this long is given up. Default 60 000. */
-  readonly idleTimeoutMs?: number;
+export interface S3StoreOptions extends S3LocationOptions, S3RequestOptions {
+  /** `read` leaves abandoned uploads as they are. Default `write`. */
+  readonly access?: StoreAccess;
+  /** An object longer than this is sent in parts. Default 16 MiB; 0 to 5 GiB. */
+  readonly multipartBytes?: number;
+  /** Default 8 MiB; 5 MiB to 5 GiB. As many parts of one object as `flushConcurrency` says are in memory at once. */
+  readonly partBytes?: number;
+  /** Multipart uploads below the prefix that are older are aborted when the store opens for writing. Default 24 h; at least 1 h. */
+  readonly abandonedAfterMs?: number;
 }
 
 /**
  * Objects in an S3 bucket below a prefix. The SDK is loaded here, so that who never opens one does not pay for it.
  *
- * `putIfAbsent` is a put with `If-None-Match: *`. An answer that got lost is made up for: each such put carries a token of its own, so that an
- * object found afterwards is known to be ours or another's. The first one is sent twice, to learn whether the store honours the condition at all
- * (MR_STORE_NOT_CONDITIONAL); with `?conditional-writes=false` the store looks and then writes.
+ * `put` of a small object is one request. A larger one goes in parts, whose completion makes it visible, whole: so what a large object takes in memory and
+ * what is sent again after a fault is a part, and who calls `put` needs to know nothing of it.
  *
- * Errors: MR_INVALID_URI, MR_STORE_NO_BUCKET, MR_STORE_DENIED, MR_STORE_UNAVAILABLE, MR_STORE_FAILED.
+ * `putIfAbsent` is a put, or a completion, with `If-None-Match: *`. An answer that got lost is made up for: each such put carries a token of its own, so that
+ * an object found afterwards is known to be ours or another's. The first put is sent twice, to learn whether the store honours the condition at all
+ * (MR_STORE_NOT_CONDITIONAL); with `?conditional-writes=false` the store looks and then writes. A store that honours it on puts alone gets large objects in one.
+ *
+ * Errors: MR_INVALID_URI, MR_INVALID_OPTION, MR_STORE_NO_BUCKET, MR_STORE_DENIED, MR_STORE_UNAVAILABLE, MR_STORE_OPTION_REFUSED, MR_STORE_FAILED.
  */
-export async function openS3Store(uri: URL, options: S3StoreOptions = {}): Promise<ObjectStore> {
-  const location = s3LocationOf(uri);
-  const sdk = await import('@aws-sdk/client-s3');
-  const store = new S3Store(sdk, new sdk.S3Client(clientConfig(location, options)), location, options);
+export async function openS3Store(uri: URL | string, options: S3StoreOptions = {}): Promise<ObjectStore> {
+  const text = String(uri);
+  if (!/^s3:/i.test(text) || !URL.canParse(text)) {
+    throw new MillraceError('MR_INVALID_URI', { uri: redactUrl(text), reason: 'it is no URL of the form s3://bucket/prefix' });
+  }
+  const location = s3LocationOf(new URL(text), process.env, options);
+  const limits = limitsOf(options);
+  const requests = new S3Requests(await import('@aws-sdk/client-s3'), location, options);
   try {
-    await store.prove();
-    return store;
+    await prove(requests);
+    if (options.access !== 'read') await abortAbandoned(requests, limits.abandonedAfterMs);
+    return new S3Store(requests, limits);
   } catch (error) {
-    await store.close();
+    requests.close();
     throw error;
   }
 }
 
-function clientConfig(location: S3Location, { idleTimeoutMs = 60_000 }: S3StoreOptions): S3ClientConfig {
-  return {
-    ...(location.endpoint === null ? { followRegionRedirects: true } : { endpoint: location.endpoint }),
-    ...(location.region === null ? {} : { region: location.region }),
-    forcePathStyle: location.forcePathStyle,
-    // Repetition is ours: only so is a body that comes in pieces sent again, and an answer that got lost remembered.
-    maxAttempts: 1,
-    // Content-MD5 protects the body; the newer checksums are unknown to many stores, and a streamed body would need their trailers.
-    requestChecksumCalculation: 'WHEN_REQUIRED',
-    responseChecksumValidation: 'WHEN_REQUIRED',
-    // What it would print is in the errors; a log of a run is not to be mixed with it.
-    logger: { debug: silent, info: silent, warn: silent, error: silent },
-    requestHandler: { connectionTimeout: Math.min(idleTimeoutMs, CONNECT_TIMEOUT_MS), socketTimeout: idleTimeoutMs },
-  };
+const OPEN_RETRIES = 3;
+const MIB = 1024 * 1024;
+const HOUR_MS = 3_600_000;
+
+/** Finds a missing bucket, credentials or endpoint before anything else is done. */
+async function prove(requests: S3Requests): Promise<void> {
+  const { client, sdk, location, http } = requests;
+  const command = new sdk.ListObjectsV2Command({ Bucket: location.bucket, Prefix: location.prefix, MaxKeys: 1 });
+  await requests.repeat('list', '', () => client.send(command, http), { most: OPEN_RETRIES });
 }
 
-const silent = () => {};
-const CONNECT_TIMEOUT_MS = 10_000;
-const OPEN_RETRIES = 3;
-/** Up to here the pieces of a body are joined: one write instead of many. */
-const JOIN_BYTES = 1024 * 1024;
-/** Metadata that says which call of putIfAbsent wrote an object. */
-const WRITER = 'millrace-writer';
+interface Limits {
+  readonly multipartBytes: number;
+  readonly partBytes: number;
+  readonly abandonedAfterMs: number;
+}
+
+function limitsOf({ multipartBytes = 16 * MIB, partBytes = 8 * MIB, abandonedAfterMs = 24 * HOUR_MS }: S3StoreOptions): Limits {
+  const check = (option: string, value: number, min: number, max: number, bound: string) => {
+    if (Number.isSafeInteger(value) && value >= min && value <= max) return;
+    throw new MillraceError('MR_INVALID_OPTION', { option, value: String(value), bound });
+  };
+  check('multipartBytes', multipartBytes, 0, 5 * 1024 * MIB, 'a whole number of bytes, 0 to 5 GiB');
+  check('partBytes', partBytes, 5 * MIB, 5 * 1024 * MIB, 'a whole number of bytes, 5 MiB to 5 GiB');
+  check('abandonedAfterMs', abandonedAfterMs, HOUR_MS, Number.MAX_SAFE_INTEGER, 'a whole number of milliseconds, at least one hour');
+  return { multipartBytes, partBytes, abandonedAfterMs };
+}
 
 class S3Store implements ObjectStore {
   readonly uri: string;
   readonly capabilities: StoreCapabilities;
-  readonly #sdk: typeof Sdk;
-  readonly #client: S3Client;
-  readonly #location: S3Location;
-  readonly #options: S3StoreOptions;
-  readonly #closed = new AbortController();
-  readonly #http = { abortSignal: this.#closed.signal };
-  /** Whether the store has shown that it honours If-None-Match. */
+  readonly #requests: S3Requests;
+  readonly #limits: Limits;
+  /** Whether the store has shown that it honours If-None-Match on a put. */
   #isConditionProven = false;
+  /** Whether it honours it on the completion of an upload; null: not tried. */
+  #completesConditionally: Promise<boolean> | null = null;
 
-  constructor(sdk: typeof Sdk, client: S3Client, location: S3Location, options: S3StoreOptions) {
-    setMaxListeners(0, this.#closed.signal);
-    client.middlewareStack.add((next) => (args) => next(args).catch((error: unknown) => Promise.reject(asOwnError(error))), {
-      step: 'deserialize',
-    });
-    this.#sdk = sdk;
-    this.#client = client;
-    this.#location = location;
-    this.#options = options;
-    this.uri = location.shown;
-    this.capabilities = { putIfAbsent: location.conditionalWrites ? 'atomic' : 'probe' };
-  }
-
-  /** Finds a missing bucket, credentials or endpoint before anything else is done. */
-  async prove(): Promise<void> {
-    const input = { Bucket: this.#location.bucket, Prefix: this.#location.prefix, MaxKeys: 1 };
-    await this.#request('list', '', () => this.#client.send(new this.#sdk.ListObjectsV2Command(input), this.#http), OPEN_RETRIES);
+  constructor(requests: S3Requests, limits: Limits) {
+    this.#requests = requests;
+    this.#limits = limits;
+    this.uri = requests.location.shown;
+    this.capabilities = { putIfAbsent: requests.location.conditionalWrites ? 'atomic' : 'probe' };
   }
 
   async put(key: string, body: ObjectBody): Promise<void> {
     checkKey(key);
-    const md5 = md5Of(body);
-    await this.#request('put', key, () => this.#send(key, body, md5));
+    if (this.#isLarge(body)) {
+      await this.#putInParts(key, body, false);
+      return;
+    }
+    const payload = await this.#payload(key, body);
+    await this.#requests.repeat('put', key, () => this.#send(key, payload));
   }
 
   async putIfAbsent(key: string, body: ObjectBody): Promise<boolean> {
     checkKey(key);
-    if (!this.#location.conditionalWrites || !this.#isConditionProven) {
+    const { conditionalWrites } = this.#requests.location;
+    const isLarge = this.#isLarge(body);
+    // Nobody waits for 64 MiB to be sent and refused.
+    if (!conditionalWrites || !this.#isConditionProven || isLarge) {
       if (await this.exists(key)) return false;
     }
-    if (this.#location.conditionalWrites) return this.#putConditionally(key, body);
-    await this.put(key, body);
-    return true;
+    if (!conditionalWrites) {
+      await this.put(key, body);
+      return true;
+    }
+    if (isLarge && (await this.#canCompleteConditionally())) return this.#putInParts(key, body, true);
+    return this.#putConditionally(key, await this.#payload(key, body));
   }
 
   async get(key: string): Promise<Buffer | null> {
     checkKey(key);
-    return this.#request('get', key, async () => {
+    return this.#requests.repeat('get', key, async () => {
       const found = await this.#fetch(key);
       if (found === null) return null;
       const chunks: Uint8Array[] = [];
@@ -129,18 +135,19 @@ class S3Store implements ObjectStore {
 
   async read(key: string): Promise<AsyncIterable<Uint8Array> | null> {
     checkKey(key);
-    const found = await this.#request('get', key, () => this.#fetch(key));
+    const found = await this.#requests.repeat('get', key, () => this.#fetch(key));
     return found === null ? null : this.#chunksOf(key, found);
   }
 
   async exists(key: string): Promise<boolean> {
     checkKey(key);
-    return (await this.#request('head', key, () => this.#head(key))) !== null;
+    return (await this.#requests.repeat('head', key, () => this.#requests.head(key))) !== null;
   }
 
   async *list(prefix: string): AsyncGenerator<ObjectInfo> {
     checkPrefix(prefix);
-    const { bucket, prefix: root } = this.#location;
+    const { client, sdk, http, location } = this.#requests;
+    const { bucket, prefix: root } = location;
     let token: string | undefined;
     do {
       const input = {
@@ -149,12 +156,12 @@ class S3Store implements ObjectStore {
         EncodingType: 'url' as const,
         ...(token === undefined ? {} : { ContinuationToken: token }),
       };
-      const page = await this.#request('list', prefix, () => this.#client.send(new this.#sdk.ListObjectsV2Command(input), this.#http));
+      const page = await this.#requests.repeat('list', prefix, () => client.send(new sdk.ListObjectsV2Command(input), http));
       for (const { Key: found = '', Size: size = 0 } of page.Contents ?? []) {
         // Control characters in a key are no XML, so keys come encoded; a store that ignores the wish does not say that it followed it.
         const key = page.EncodingType === 'url' ? decodeURIComponent(found.replaceAll('+', ' ')) : found;
-        // What ends in a slash is a folder's placeholder that some tools make.
-        if (!key.endsWith('/')) yield { key: key.slice(root.length), size };
+        // What ends in a slash is a folder's placeholder that some tools make; what is reserved is no object.
+        if (!key.endsWith('/') && !key.startsWith(`${root}${RESERVED_FOLDER}/`)) yield { key: key.slice(root.length), size };
       }
       token = page.IsTruncated === true ? page.NextContinuationToken : undefined;
     } while (token !== undefined);
@@ -162,10 +169,10 @@ class S3Store implements ObjectStore {
 
   async delete(key: string): Promise<void> {
     checkKey(key);
-    const input = { Bucket: this.#location.bucket, Key: this.#location.prefix + key };
-    await this.#request('delete', key, async () => {
+    const { client, sdk, http } = this.#requests;
+    await this.#requests.repeat('delete', key, async () => {
       try {
-        await this.#client.send(new this.#sdk.DeleteObjectCommand(input), this.#http);
+        await client.send(new sdk.DeleteObjectCommand(this.#requests.objectAt(key)), http);
       } catch (error) {
         if (!isAbsent(error)) throw error;
       }
@@ -173,38 +180,54 @@ class S3Store implements ObjectStore {
   }
 
   async close(): Promise<void> {
-    this.#closed.abort();
-    this.#client.destroy();
+    this.#requests.close();
   }
 
-  async #putConditionally(key: string, body: ObjectBody): Promise<boolean> {
-    const md5 = md5Of(body);
+  #isLarge(body: ObjectBody): boolean {
+    return lengthOf(body) > this.#limits.multipartBytes;
+  }
+
+  #putInParts(key: string, body: ObjectBody, ifAbsent: boolean): Promise<boolean> {
+    const { partBytes } = this.#limits;
+    return putInParts(this.#requests, key, body, { partBytes, concurrency: this.#requests.location.flushConcurrency, ifAbsent });
+  }
+
+  #canCompleteConditionally(): Promise<boolean> {
+    this.#completesConditionally ??= completesConditionally(this.#requests, RESERVED_FOLDER).catch((error: unknown) => {
+      this.#completesConditionally = null;
+      throw error;
+    });
+    return this.#completesConditionally;
+  }
+
+  async #putConditionally(key: string, payload: Payload): Promise<boolean> {
+    const requests = this.#requests;
     const token = randomUUID();
     let isAnswerLost = false;
-    const wasWritten = await this.#request('put', key, async () => {
+    const wasWritten = await requests.repeat('put', key, async () => {
       if (isAnswerLost) {
-        const found = await this.#head(key);
+        const found = await requests.head(key);
         if (found !== null) return found.writer === token;
       }
       try {
-        await this.#send(key, body, md5, token);
+        await this.#send(key, payload, token);
         return true;
       } catch (error) {
-        if (isRefusedCondition(error)) return isAnswerLost && (await this.#head(key))?.writer === token;
+        if (isRefusedCondition(error)) return isAnswerLost && (await requests.head(key))?.writer === token;
         if (isUnsupportedCondition(error)) throw new MillraceError('MR_STORE_NOT_CONDITIONAL', { uri: this.uri }, error);
         isAnswerLost ||= isTransient(error);
         throw error;
       }
     });
-    if (wasWritten && !this.#isConditionProven) await this.#proveCondition(key, body, md5, token);
+    if (wasWritten && !this.#isConditionProven) await this.#proveCondition(key, payload, token);
     return wasWritten;
   }
 
   /** Puts what is there already: refused by a store that honours the condition, without effect on one that does not. */
-  async #proveCondition(key: string, body: ObjectBody, md5: string, token: string): Promise<void> {
-    const isHonoured = await this.#request('put', key, async () => {
+  async #proveCondition(key: string, payload: Payload, token: string): Promise<void> {
+    const isHonoured = await this.#requests.repeat('put', key, async () => {
       try {
-        await this.#send(key, body, md5, token);
+        await this.#send(key, payload, token);
         return false;
       } catch (error) {
         if (isRefusedCondition(error)) return true;
@@ -215,45 +238,25 @@ class S3Store implements ObjectStore {
     this.#isConditionProven = true;
   }
 
-  /** One attempt to put; with a token only where there is no object yet. */
-  async #send(key: string, pieces: ObjectBody, md5: string, token?: string): Promise<void> {
-    const bytes = byteLength(pieces);
-    const isJoined = pieces.length <= 1 || bytes <= JOIN_BYTES;
-    const body = isJoined
-      ? Buffer.concat(pieces)
-      : Readable.from(
-          pieces.filter(({ length }) => length > 0),
-          { objectMode: false },
-        );
-    await this.#client.send(
-      new this.#sdk.PutObjectCommand({
-        Bucket: this.#location.bucket,
-        Key: this.#location.prefix + key,
-        Body: body,
-        ContentLength: bytes,
-        ContentMD5: md5,
-        ...(token === undefined ? {} : { IfNoneMatch: '*', Metadata: { [WRITER]: token } }),
-      }),
-      this.#http,
-    );
+  async #payload(key: string, body: ObjectBody): Promise<Payload> {
+    const pieces = await piecesOf(body, { key, uri: this.uri });
+    return { pieces, checksum: checksumOf(pieces, this.#requests.location.checksum) };
   }
 
-  async #head(key: string): Promise<{ writer: string | undefined } | null> {
-    try {
-      const input = { Bucket: this.#location.bucket, Key: this.#location.prefix + key };
-      const { Metadata } = await this.#client.send(new this.#sdk.HeadObjectCommand(input), this.#http);
-      return { writer: Metadata?.[WRITER] };
-    } catch (error) {
-      if (isAbsent(error)) return null;
-      throw error;
-    }
+  /** One attempt to put; with a token only where there is no object yet. */
+  async #send(key: string, { pieces, checksum }: Payload, token?: string): Promise<void> {
+    const { client, sdk, http, placement } = this.#requests;
+    const condition = token === undefined ? {} : { IfNoneMatch: '*', Metadata: { [WRITER]: token } };
+    const input = { ...this.#requests.objectAt(key), ...placement, ...payloadOf(pieces), ...checksum, ...condition };
+    await client.send(new sdk.PutObjectCommand(input), http);
   }
 
   async #fetch(key: string, from?: { readonly at: number; readonly etag: string }): Promise<Fetched | null> {
     try {
       const range = from === undefined ? {} : { Range: `bytes=${from.at}-`, IfMatch: from.etag };
-      const input = { Bucket: this.#location.bucket, Key: this.#location.prefix + key, ...range };
-      const { Body, ETag = '', ContentLength = 0 } = await this.#client.send(new this.#sdk.GetObjectCommand(input), this.#http);
+      const { client, sdk, http } = this.#requests;
+      const input = { ...this.#requests.objectAt(key), ...range };
+      const { Body, ETag = '', ContentLength = 0 } = await client.send(new sdk.GetObjectCommand(input), http);
       return { body: Body as Readable, etag: ETag, bytes: ContentLength };
     } catch (error) {
       if (isAbsent(error)) return null;
@@ -273,11 +276,11 @@ class S3Store implements ObjectStore {
         }
         return;
       } catch (error) {
-        if (!isTransient(error)) throw this.#failure(error, 'get', key, 1);
+        if (!isTransient(error)) throw this.#requests.failure(error, 'get', key, 1);
       }
       if (at >= bytes) return;
       const from = { at, etag };
-      rest = (await this.#request('get', key, () => this.#fetch(key, from)))?.body ?? null;
+      rest = (await this.#requests.repeat('get', key, () => this.#fetch(key, from)))?.body ?? null;
     }
     throw new MillraceError('MR_STORE_FAILED', {
       operation: 'get',
@@ -286,43 +289,15 @@ class S3Store implements ObjectStore {
       reason: 'the object was deleted while it was read',
     });
   }
+}
 
-  async #request<T>(operation: S3Operation, key: string, attempt: () => Promise<T>, mostRetries = Number.POSITIVE_INFINITY): Promise<T> {
-    const { clock = systemClock, retries = 7, retryBaseMs = 500, retryCapMs = 20_000 } = this.#options;
-    let attempts = 0;
-    try {
-      return await retryTransient(
-        () => {
-          attempts++;
-          return attempt();
-        },
-        isTransient,
-        { clock, retries: Math.min(retries, mostRetries), baseMs: retryBaseMs, capMs: retryCapMs, signal: this.#closed.signal },
-      );
-    } catch (error) {
-      throw this.#failure(error, operation, key, attempts);
-    }
-  }
-
-  #failure(error: unknown, operation: S3Operation, key: string, attempts: number): unknown {
-    return error instanceof MillraceError
-      ? error
-      : s3Failure(error, { operation, key, attempts, uri: this.uri, bucket: this.#location.bucket });
-  }
+interface Payload {
+  readonly pieces: readonly Uint8Array[];
+  readonly checksum: PayloadChecksum;
 }
 
 interface Fetched {
   readonly body: Readable;
   readonly etag: string;
   readonly bytes: number;
-}
-
-function md5Of(pieces: ObjectBody): string {
-  const hash = createHash('md5');
-  for (const piece of pieces) hash.update(piece);
-  return hash.digest('base64');
-}
-
-function byteLength(pieces: ObjectBody): number {
-  return pieces.reduce((sum, { length }) => sum + length, 0);
 }

@@ -9,6 +9,8 @@ export interface ObjectStoreFixture {
   readonly store: ObjectStore;
   /** Another store on the same objects, as a second process would open it. */
   another(): Promise<ObjectStore>;
+  /** More than this store writes in one request or by one call. Default 17 MiB. */
+  readonly largeBytes?: number;
   close(): Promise<void>;
 }
 
@@ -173,25 +175,28 @@ export function describeObjectStore(name: string, make: () => Promise<ObjectStor
       assert.deepEqual(await list(store, ''), [{ key: 'large', size: whole.length }]);
     });
 
-    it('takes a body that is read while it is written, of any size', async (store) => {
-      for (const size of [0, 3, LARGE_BYTES]) {
+    it('takes a body that is read while it is written, of any size', async (store, { largeBytes = LARGE_BYTES }) => {
+      const sizes = [0, 3, largeBytes];
+      for (const [i, size] of sizes.entries()) {
         const whole = randomBytes(size);
-        await store.put(`put/${size}`, streamed(whole));
-        assert.equal((await store.get(`put/${size}`))?.equals(whole), true);
-        assert.equal(await store.putIfAbsent(`absent/${size}`, streamed(whole)), true);
-        assert.equal(await store.putIfAbsent(`absent/${size}`, streamed(randomBytes(size))), false);
-        assert.equal((await store.get(`absent/${size}`))?.equals(whole), true);
+        await store.put(`put/${i}`, streamed(whole));
+        assert.equal((await store.get(`put/${i}`))?.equals(whole), true);
+        assert.equal(await store.putIfAbsent(`absent/${i}`, streamed(whole)), true);
+        assert.equal(await store.putIfAbsent(`absent/${i}`, streamed(randomBytes(size))), false);
+        assert.equal((await store.get(`absent/${i}`))?.equals(whole), true);
       }
-      assert.deepEqual(await list(store, 'put/'), [
-        { key: 'put/0', size: 0 },
-        { key: `put/${LARGE_BYTES}`, size: LARGE_BYTES },
-        { key: 'put/3', size: 3 },
-      ]);
+      assert.deepEqual(
+        await list(store, 'put/'),
+        sizes.map((size, i) => ({ key: `put/${i}`, size })),
+      );
     });
 
-    it('tidb 71162: shows nothing of an object before all of it, and what stood there until then', async (store, { another }) => {
+    it('tidb 71162: shows nothing of an object before all of it, and what stood there until then', async (store, {
+      another,
+      largeBytes = LARGE_BYTES,
+    }) => {
       const second = await another();
-      const whole = randomBytes(LARGE_BYTES);
+      const whole = randomBytes(largeBytes);
       await store.put('replaced', [bytes('old')]);
       const looking = streamed(whole, async () => {
         assert.equal(await second.exists('new'), false);
@@ -205,8 +210,11 @@ export function describeObjectStore(name: string, make: () => Promise<ObjectStor
       await second.close();
     });
 
-    for (const size of [10, LARGE_BYTES]) {
-      it(`leaves nothing of a body of ${size} bytes that fails, that is too short or that is too long`, async (store) => {
+    for (const kind of ['small', 'large']) {
+      it(`leaves nothing of a ${kind} body that fails, that is too short or that is too long`, async (store, {
+        largeBytes = LARGE_BYTES,
+      }) => {
+        const size = kind === 'small' ? 10 : largeBytes;
         const failing = streamed(randomBytes(size), () => Promise.reject(new Error('the spool is gone')));
         const short = { ...streamed(randomBytes(size)), bytes: size + 1 };
         const long = { ...streamed(randomBytes(size)), bytes: size - 1 };
@@ -221,10 +229,13 @@ export function describeObjectStore(name: string, make: () => Promise<ObjectStor
       });
     }
 
-    it('I9: of many writers of a large object exactly one wins, and its bytes stand', async (store, { another }) => {
+    it('I9: of many writers of a large object exactly one wins, and its bytes stand', async (store, {
+      another,
+      largeBytes = LARGE_BYTES,
+    }) => {
       const second = await another();
       if (store.capabilities.putIfAbsent === 'atomic') {
-        const bodies = [0, 1, 2].map((first) => Buffer.alloc(LARGE_BYTES, first));
+        const bodies = [0, 1, 2].map((first) => Buffer.alloc(largeBytes, first));
         const won = await Promise.all(bodies.map((body, i) => (i === 1 ? second : store).putIfAbsent('race/large', [body])));
         assert.equal(won.filter(Boolean).length, 1);
         assert.equal((await store.get('race/large'))?.equals(bodies[won.indexOf(true)]!), true);
@@ -259,7 +270,6 @@ export function describeObjectStore(name: string, make: () => Promise<ObjectStor
   });
 }
 
-/** More than S3 takes in one request. */
 const LARGE_BYTES = 17 * 1024 * 1024;
 const CHUNK_BYTES = 1024 * 1024 - 1;
 

@@ -14,7 +14,6 @@ import type { Clock } from '../../lib/flow/index.ts';
 import { canalJson } from '../../lib/formats/canal-json.ts';
 import { csv } from '../../lib/formats/csv.ts';
 import type { RowEncoder } from '../../lib/formats/encoder.ts';
-import { DEFAULT_PATH_OPTIONS } from '../../lib/formats/storage-layout/index.ts';
 import { redactUrl } from '../../lib/redact.ts';
 import type { FlushReport, OpenSink, Sink, SinkContext } from '../../lib/runtime/sink.ts';
 import { checkStoreUri, openStore } from '../../lib/stores/index.ts';
@@ -31,9 +30,10 @@ import {
 import { type EncodedRows, eventEncoder } from './encoded-rows.ts';
 import { FencedStore } from './fenced-store.ts';
 import type { FlushQueue } from './flush-queue.ts';
+import { measureDrains } from './metrics.ts';
 import { type CloudStorageOptions, parseOptions, type SinkSettings } from './options.ts';
 import { SegmentPool } from './segment-pool.ts';
-import type { Target } from './target.ts';
+import { pathOptionsOf, type Target } from './target.ts';
 import { targetFormatOf } from './target-identity.ts';
 import { TargetRoot } from './target-root.ts';
 import { writeFiles } from './write-files.ts';
@@ -77,8 +77,11 @@ export function composeSink(options: CloudStorageOptions, operators: typeof SINK
       const store = new FencedStore(options.store ?? (await openStore(storeUri!, context.clock)), pipeline);
       const encoder = encoderOf(settings, () => context.clock.now());
       const segments = new SegmentPool(watermarksOf(settings).high);
-      const paths = { ...DEFAULT_PATH_OPTIONS, fileIndexDigit: settings.fileIndexDigits };
-      const sink = new CloudStorage({ store, settings, paths, encoder, context, segments }, operators, options.store === undefined);
+      const sink = new CloudStorage(
+        { store, settings, paths: pathOptionsOf(settings), encoder, context, segments },
+        operators,
+        options.store === undefined,
+      );
       try {
         await sink.openRoot();
       } catch (error) {
@@ -128,6 +131,7 @@ class CloudStorage implements OpenSink {
         : splitKeyUpdates({ keyless: hasOldImages(settings) ? 'keep' : 'split' }).withContext(context),
       trackProgress().withContext(context),
       drainMarkers().withContext(context),
+      measureDrains(context),
       writableEvents(),
     );
     // A block event comes when its rows are durable, so it may pass by the stages that gather rows.
@@ -241,8 +245,5 @@ function hasOldImages({ protocol, csv: { outputOldValue } }: SinkSettings): bool
 }
 
 function encoderOf(settings: SinkSettings, now: Clock['now']): RowEncoder {
-  const { terminator, csv: csvSettings, enableTidbExtension, onlyOutputUpdatedColumns, deleteOnlyOutputHandleKeyColumns } = settings;
-  return settings.protocol === 'csv'
-    ? csv({ ...csvSettings, terminator })
-    : canalJson({ now, terminator, enableTidbExtension, onlyOutputUpdatedColumns, deleteOnlyOutputHandleKeyColumns });
+  return settings.protocol === 'csv' ? csv({ ...settings.csv, terminator: settings.terminator }) : canalJson({ ...settings, now });
 }

@@ -26,6 +26,12 @@ export interface CloudStorageOptions {
   readonly dateSeparator?: string;
   /** Digits of the number in a file's name. Default 20; 6 to 20. */
   readonly fileIndexDigit?: number;
+  /** A partition's files are in a folder of its own. PostgreSQL's partitioned tables come as one table, whatever this says. Default true. */
+  readonly enablePartitionSeparator?: boolean;
+  /** Folders are called by the table's id (PostgreSQL: the oid) in place of its names. Default false. */
+  readonly useTableIdAsPath?: boolean;
+  /** Names of files carry the dispatcher's id, so that several nodes may write one table. Default false. */
+  readonly enableTableAcrossNodes?: boolean;
   /** Ends each row. Default CRLF. */
   readonly terminator?: string;
   /** Column ids in schema files. Default false. */
@@ -34,6 +40,8 @@ export interface CloudStorageOptions {
   readonly outputRawChangeEvent?: boolean;
   /** canal-json: `old` has only the columns that changed. Default false. */
   readonly onlyOutputUpdatedColumns?: boolean;
+  /** canal-json as Canal's own tools have it: `mysqlType` with lengths (`varchar(20)`), and `only-output-updated-columns`. Default false. */
+  readonly contentCompatible?: boolean;
   /** canal-json: a delete has only the key columns. Default false. */
   readonly deleteOnlyOutputHandleKeyColumns?: boolean;
   /** canal-json: rows carry their commitTs (`_tidb.commitTs`). Default true. */
@@ -57,6 +65,8 @@ export interface CsvOptions {
   readonly outputOldValue?: boolean;
   /** Column names as the first line of each file. Default false. */
   readonly outputFieldHeader?: boolean;
+  /** Has no effect, as in TiCDC: csv has no such column. Default false. */
+  readonly outputHandleKey?: boolean;
 }
 
 /** Every option with its value, checked and in the unit of its name. */
@@ -68,10 +78,14 @@ export interface SinkSettings {
   readonly memoryQuotaBytes: number;
   readonly dateSeparator: 'none' | 'year' | 'month' | 'day';
   readonly fileIndexDigits: number;
+  readonly enablePartitionSeparator: boolean;
+  readonly useTableIdAsPath: boolean;
+  readonly enableTableAcrossNodes: boolean;
   readonly terminator: string;
   readonly outputColumnId: boolean;
   readonly outputRawChangeEvent: boolean;
   readonly onlyOutputUpdatedColumns: boolean;
+  readonly contentCompatible: boolean;
   readonly deleteOnlyOutputHandleKeyColumns: boolean;
   readonly enableTidbExtension: boolean;
   readonly csv: CsvSettings;
@@ -106,12 +120,14 @@ export function parseOptions(options: CloudStorageOptions): ParsedOptions {
   const given = new Map<string, unknown>();
   takeMembers(options, given);
   const { storeUri, fromUri } = splitUri(options);
-  for (const [name, value] of fromUri) given.set(name, value);
+  // The URI wins with whatever it says, `false` and `0` too; only an empty quantity says nothing (spec storage-sink §7.1).
+  for (const [name, value] of fromUri) if (value !== '' || OPTIONS.get(name)!.isSetByEmpty !== false) given.set(name, value);
 
   const notes: string[] = [];
   const values = Object.fromEntries(
     [...OPTIONS].map(([name, option]) => [name, option.parse(name, given.get(name), (note) => notes.push(note))]),
   );
+  if (values['output-handle-key'] === true) notes.push('output-handle-key has no effect: csv has no column for it');
   const settings = settingsOf(values);
   if (settings.protocol === 'csv') {
     if (settings.deleteOnlyOutputHandleKeyColumns) throw invalid('delete-only-output-handle-key-columns', true, 'false with csv');
@@ -126,6 +142,8 @@ export function parseOptions(options: CloudStorageOptions): ParsedOptions {
 interface Option<T> {
   /** The key in the options object; `csv.` before it for one of the csv format. */
   readonly member: string;
+  /** Whether an empty text in the URI is a value. Default true. */
+  readonly isSetByEmpty?: boolean;
   parse(name: string, value: unknown, note: (text: string) => void): T;
   show?(value: T): string;
 }
@@ -143,18 +161,21 @@ const OPTIONS = new Map<string, Option<never>>(
     },
     'flush-interval': {
       member: 'flushInterval',
+      isSetByEmpty: false,
       parse: (name: string, value: unknown, note: (text: string) => void) =>
         clamp(name, parseDurationMs(quantity(value, '5s'), name), 100, 600_000, formatDuration, note),
       show: formatDuration,
     },
     'file-size': {
       member: 'fileSize',
+      isSetByEmpty: false,
       parse: (name: string, value: unknown, note: (text: string) => void) =>
         clamp(name, parseBytes(quantity(value, '64MiB'), name), 1024, 536_870_912, formatBytes, note),
       show: formatBytes,
     },
     'memory-quota': {
       member: 'memoryQuota',
+      isSetByEmpty: false,
       parse: (name: string, value: unknown) => parseBytes(quantity(value, '64MiB'), name, { min: 1024 * 1024 }),
       show: formatBytes,
     },
@@ -168,10 +189,14 @@ const OPTIONS = new Map<string, Option<never>>(
         return 20;
       },
     },
+    'enable-partition-separator': flag('enablePartitionSeparator', true),
+    'use-table-id-as-path': flag('useTableIdAsPath', false),
+    'enable-table-across-nodes': flag('enableTableAcrossNodes', false),
     terminator: text('terminator', '\r\n', true),
     'output-column-id': flag('outputColumnId', false),
     'output-raw-change-event': flag('outputRawChangeEvent', false),
     'only-output-updated-columns': flag('onlyOutputUpdatedColumns', false),
+    'content-compatible': flag('contentCompatible', false),
     'delete-only-output-handle-key-columns': flag('deleteOnlyOutputHandleKeyColumns', false),
     'enable-tidb-extension': flag('enableTidbExtension', true),
     delimiter: text('csv.delimiter', ','),
@@ -181,6 +206,7 @@ const OPTIONS = new Map<string, Option<never>>(
     'binary-encoding-method': text('csv.binaryEncodingMethod', 'base64'),
     'output-old-value': flag('csv.outputOldValue', false),
     'output-field-header': flag('csv.outputFieldHeader', false),
+    'output-handle-key': flag('csv.outputHandleKey', false),
   } satisfies Record<string, Option<never> | Option<number> | Option<string> | Option<boolean>>) as [string, Option<never>][],
 );
 
@@ -193,10 +219,14 @@ function settingsOf(values: Record<string, unknown>): SinkSettings {
     memoryQuotaBytes: values['memory-quota'],
     dateSeparator: values['date-separator'],
     fileIndexDigits: values['file-index-digit'],
+    enablePartitionSeparator: values['enable-partition-separator'],
+    useTableIdAsPath: values['use-table-id-as-path'],
+    enableTableAcrossNodes: values['enable-table-across-nodes'],
     terminator: values['terminator'],
     outputColumnId: values['output-column-id'],
     outputRawChangeEvent: values['output-raw-change-event'],
-    onlyOutputUpdatedColumns: values['only-output-updated-columns'],
+    onlyOutputUpdatedColumns: values['only-output-updated-columns'] === true || values['content-compatible'] === true,
+    contentCompatible: values['content-compatible'],
     deleteOnlyOutputHandleKeyColumns: values['delete-only-output-handle-key-columns'],
     enableTidbExtension: values['enable-tidb-extension'],
     csv: Object.freeze({
@@ -315,20 +345,17 @@ function invalid(option: string, value: unknown, bound: string): MillraceError {
 }
 
 /** Options of TiCDC's sink that this one does not have yet (spec storage-sink §7): who brings them is told that they are not misspelled. */
-const NOT_YET = [
-  'spool-disk-quota',
-  'spool-base-dir',
-  'use-table-id-as-path',
-  'flush-concurrency',
-  'enable-table-across-nodes',
-  'enable-partition-separator',
-  'file-expiration-days',
-  'file-cleanup-cron-spec',
-  'output-handle-key',
-];
+const NOT_YET = ['spool-disk-quota', 'spool-base-dir', 'flush-concurrency', 'file-expiration-days', 'file-cleanup-cron-spec'];
+/** Options of TiCDC's sink that mean nothing here: TiKV's row key. */
+const NEVER = ['output-row-key'];
 
 function unknown(option: string, known: readonly string[]): MillraceError {
   const kebab = option.replace(/^csv\./, '').replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-  const owner = `the cloud storage sink${NOT_YET.includes(kebab) ? " (TiCDC's has it; here it comes later)" : ''}`;
+  const whose = NOT_YET.includes(kebab)
+    ? " (TiCDC's has it; here it comes later)"
+    : NEVER.includes(kebab)
+      ? " (TiCDC's has it, for a key that TiKV gives each row; PostgreSQL has none)"
+      : '';
+  const owner = `the cloud storage sink${whose}`;
   return new MillraceError('MR_UNKNOWN_OPTION', { option, owner, known: known.join(', ') });
 }

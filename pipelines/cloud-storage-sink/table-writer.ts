@@ -1,33 +1,48 @@
 import { isMillraceError, MillraceError, reasonOf } from '../../lib/errors.ts';
-import { type DdlEvent, firstPosition, formatPosition, type Table, type TruncateEvent, tableName } from '../../lib/events/index.ts';
-import { dataDirectory, dateComponent, tableDirectory } from '../../lib/formats/storage-layout/index.ts';
+import {
+  type DdlEvent,
+  type DispatcherId,
+  firstPosition,
+  formatPosition,
+  type Table,
+  type TruncateEvent,
+  tableName,
+} from '../../lib/events/index.ts';
+import { dataDirectory, dateComponent, indexFilePath, tableDirectory } from '../../lib/formats/storage-layout/index.ts';
 import type { FlushReport } from '../../lib/runtime/sink.ts';
 import type { Flush } from '../../operators/index.ts';
 import { DataDirectory } from './data-directory.ts';
 import type { EncodedRows } from './encoded-rows.ts';
+import type { WriteMeter } from './metrics.ts';
 import { effectiveVersion, writeSchemaFile } from './schema-versions.ts';
 import type { Target } from './target.ts';
 
 /**
  * Writes one target table, one call at a time. Flush acks run when data and index are durable, in order, then the gauge is released (spec storage-sink
- * §1, §3). It keeps the directory it writes to and nothing of earlier ones.
+ * §1, §3). A table has one dispatcher, or several where its partitions or spans come apart. Of each the writer keeps the directory it writes to and nothing of
+ * earlier ones; of those that have not written for longest it forgets all, and reads it from the target when they do (spec storage-sink §10).
  */
 export class TableWriter {
   readonly #target: Target;
-  #version: { readonly table: Table; readonly effective: bigint } | null = null;
-  #directory: DataDirectory | null = null;
+  readonly #meter: WriteMeter;
+  /** In the order of their last writes. */
+  readonly #places = new Map<DispatcherId, Place>();
+  /** By the index file: dispatchers whose names of files do not tell them apart share the numbering too. */
+  readonly #directories = new Map<string, DataDirectory>();
 
-  constructor(target: Target) {
+  constructor(target: Target, meter: WriteMeter) {
     this.#target = target;
+    this.#meter = meter;
   }
 
   /**
    * One data file. Resolves to null when the rows were stale and discarded: they count as flushed. Nothing is acked once `isStopped`.
    *
-   * @throws MR_SINK_WRITE_FAILED naming table, path and position, and nothing is acked; MR_FOREIGN_FILE, MR_SCHEMA_CONFLICT
+   * @throws MR_SINK_WRITE_FAILED naming table, path and position, and nothing is acked; MR_FOREIGN_FILE, MR_SCHEMA_CONFLICT, MR_INVALID_OPTION
    */
   async writeRows(flush: Flush<EncodedRows>, isStopped: () => boolean): Promise<FlushReport | null> {
     const { table, dispatcher } = flush.events[0]!;
+    this.#checkPartition(table);
     const directory = await this.#guarded(table, flush, () => this.#directoryOf(table));
     let report: FlushReport | null = null;
     if (directory === null) {
@@ -36,12 +51,15 @@ export class TableWriter {
         { table: tableName(table), version },
         'discarded rows of a version that a later one has replaced at the target',
       );
+      this.#meter.discarded(flush);
     } else {
       const path = directory.nextFile;
       const header = flush.events[0]!.header;
       const parts = flush.events.flatMap(({ body }) => body);
       const runs = flush.events.map((event) => event.runs);
       const rows = flush.events.reduce((sum, event) => sum + event.rows, 0);
+      const { clock } = this.#target.context;
+      const startedMs = clock.now();
       const written = await this.#guarded(
         table,
         flush,
@@ -49,6 +67,7 @@ export class TableWriter {
         path,
       );
       report = { dispatcher, table: tableName(table), path, rows, bytes: written.bytes, reason: flush.reason };
+      this.#meter.wrote(report, clock.now() - startedMs);
     }
     if (isStopped()) return null;
     let bytes = 0;
@@ -64,27 +83,48 @@ export class TableWriter {
   /** The schema file of a DDL or TRUNCATE, whose rows before it are durable. Acks the event. */
   async writeSchema(event: DdlEvent | TruncateEvent, isStopped: () => boolean): Promise<FlushReport | null> {
     const { table, dispatcher } = event;
-    this.#version = null;
-    this.#directory = null;
+    this.#places.clear();
+    this.#directories.clear();
     const { path, bytes } = await this.#guarded(table, event, () => writeSchemaFile(this.#target, event));
     if (isStopped()) return null;
-    this.#version = { table, effective: table.version };
+    this.#places.set(table.dispatcher, { table, effective: table.version, indexPath: null });
     event.ack.postFlush();
     return { dispatcher, table: tableName(table), path, rows: 0, bytes, reason: 'barrier' };
   }
 
   /** The directory that takes rows of `table` now, by the UTC date of the write; null when they are stale. */
   async #directoryOf(table: Table): Promise<DataDirectory | null> {
-    if (this.#version === null || !isSameVersion(this.#version.table, table)) {
-      const effective = await effectiveVersion(this.#target, table);
-      if (effective === null) return null;
-      this.#version = { table, effective };
-    }
-    const { effective } = this.#version;
+    const { dispatcher } = table;
+    const known = this.#places.get(dispatcher);
+    const isKnown = known !== undefined && isSameVersion(known.table, table);
+    const effective = isKnown ? known.effective : await effectiveVersion(this.#target, table);
+    if (effective === null) return null;
     const { context, settings, paths } = this.#target;
     const path = dataDirectory(table, effective, dateComponent(context.clock.now(), settings.dateSeparator), paths);
-    if (this.#directory?.path !== path) this.#directory = await DataDirectory.open(this.#target, path, table.dispatcher);
-    return this.#directory;
+    const indexPath = indexFilePath(path, dispatcher, paths);
+    this.#places.delete(dispatcher);
+    this.#places.set(dispatcher, { table, effective, indexPath });
+    if (this.#places.size > PLACES_MAX) this.#places.delete(this.#places.keys().next().value!);
+    if (known?.indexPath !== indexPath) this.#forgetDirectories();
+    let directory = this.#directories.get(indexPath);
+    if (directory === undefined) {
+      directory = await DataDirectory.open(this.#target, path, dispatcher);
+      this.#directories.set(indexPath, directory);
+    }
+    return directory;
+  }
+
+  /** In one folder and under one numbering nothing tells partitions apart: readers would take rows of one for repeated rows of another (tiflow #8724). */
+  #checkPartition(table: Table): void {
+    const { enablePartitionSeparator, useTableIdAsPath, enableTableAcrossNodes } = this.#target.paths;
+    if (table.isPartition !== true || enablePartitionSeparator || useTableIdAsPath || enableTableAcrossNodes) return;
+    const bound = `true for ${tableName(table)}, whose partitions come one by one, unless enable-table-across-nodes or use-table-id-as-path is`;
+    throw new MillraceError('MR_INVALID_OPTION', { option: 'enable-partition-separator', value: 'false', bound });
+  }
+
+  #forgetDirectories(): void {
+    const used = new Set(Array.from(this.#places.values(), ({ indexPath }) => indexPath));
+    for (const indexPath of this.#directories.keys()) if (!used.has(indexPath)) this.#directories.delete(indexPath);
   }
 
   async #guarded<T>(table: Table, what: Flush<EncodedRows> | DdlEvent | TruncateEvent, step: () => Promise<T>, path?: string): Promise<T> {
@@ -103,6 +143,18 @@ export class TableWriter {
     }
   }
 }
+
+/** Where a dispatcher writes. */
+interface Place {
+  readonly table: Table;
+  /** The version whose directory takes the rows. */
+  readonly effective: bigint;
+  /** Of the directory; null while nothing has been written there. */
+  readonly indexPath: string | null;
+}
+
+/** Dispatchers of one table that are remembered. */
+const PLACES_MAX = 256;
 
 /** A source may describe a version again (after a reconnection): the number tells, the columns of a version never change. */
 function isSameVersion(a: Table, b: Table): boolean {

@@ -18,8 +18,9 @@ export type TargetFormat = { readonly protocol: string } & { readonly [option: s
  * The options of `settings` that change what files look like, and the width of the numbers in their names: a file left behind the index under a name of
  * another width would not be found when the numbering goes on, and readers would meet two files of one number.
  */
-export function targetFormatOf({ protocol, terminator, fileIndexDigits, csv }: SinkSettings): TargetFormat {
-  const common = { protocol, terminator, 'file-index-digit': String(fileIndexDigits) };
+export function targetFormatOf(settings: SinkSettings): TargetFormat {
+  const { protocol, terminator, fileIndexDigits, csv } = settings;
+  const common = { protocol, terminator, 'file-index-digit': String(fileIndexDigits), ...unusualPaths(settings) };
   if (protocol === 'canal-json') return common;
   return {
     ...common,
@@ -30,6 +31,19 @@ export function targetFormatOf({ protocol, terminator, fileIndexDigits, csv }: S
     'binary-encoding-method': csv.binaryEncodingMethod,
     'output-old-value': csv.outputOldValue,
     'output-field-header': csv.outputFieldHeader,
+  };
+}
+
+/**
+ * What files are called where, and which columns' descriptions count as one: with another choice a run would not find what an earlier one wrote. Named only where
+ * it is not the default, so that targets from before these options are what they were.
+ */
+function unusualPaths(settings: SinkSettings): { readonly [option: string]: boolean } {
+  return {
+    ...(!settings.enablePartitionSeparator && { 'enable-partition-separator': false }),
+    ...(settings.useTableIdAsPath && { 'use-table-id-as-path': true }),
+    ...(settings.enableTableAcrossNodes && { 'enable-table-across-nodes': true }),
+    ...(settings.outputColumnId && { 'output-column-id': true }),
   };
 }
 

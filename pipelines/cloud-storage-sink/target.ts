@@ -5,6 +5,12 @@ import type { ObjectStore } from '../../lib/stores/object-store.ts';
 import type { SinkSettings } from './options.ts';
 import type { SegmentPool } from './segment-pool.ts';
 
+/** What the settings say of names and folders. */
+export function pathOptionsOf(settings: SinkSettings): PathOptions {
+  const { fileIndexDigits, enablePartitionSeparator, useTableIdAsPath, enableTableAcrossNodes } = settings;
+  return { fileIndexDigit: fileIndexDigits, enablePartitionSeparator, useTableIdAsPath, enableTableAcrossNodes };
+}
+
 /** Where an open sink writes, and how. */
 export interface Target {
   readonly store: ObjectStore;

@@ -6,6 +6,7 @@ import type { FlushReport } from '../../lib/runtime/sink.ts';
 import type { Flush } from '../../operators/index.ts';
 import type { EncodedRows } from './encoded-rows.ts';
 import { FlushQueue } from './flush-queue.ts';
+import { WriteMeter } from './metrics.ts';
 import { TableWriter } from './table-writer.ts';
 import type { Target } from './target.ts';
 
@@ -25,12 +26,13 @@ export function writeFiles(target: Target, lowBytes: number, track: (queue: Flus
   return operator(
     'writeFiles',
     { parallel: target.settings.workerCount },
-    ({ gauge }) =>
+    ({ gauge, metrics, clock }) =>
       (source) =>
         new Observable((subscriber) => {
           const queue = new FlushQueue(target.settings.workerCount, (error) => subscriber.error(error));
           track(queue);
-          const tables = new TableLanes(target);
+          const meter = new WriteMeter({ metrics, clock });
+          const tables = new TableLanes(target, meter);
           const report = (written: FlushReport | null) => {
             if (queue.isStopped) return;
             if (written !== null) subscriber.next(written);
@@ -40,7 +42,7 @@ export function writeFiles(target: Target, lowBytes: number, track: (queue: Flus
           const accept = (item: WriteItem) => {
             if ('events' in item) {
               const { lane, writer } = tables.of(item.events[0]!.table);
-              queue.push(lane, async () => report(await writer.writeRows(item, () => queue.isStopped)));
+              queue.push(lane, () => meter.busy(async () => report(await writer.writeRows(item, () => queue.isStopped))));
             } else if (item.type === 'marker') {
               const done = async () => item.ack.postFlush();
               const lane = item.dispatcher === ALL_DISPATCHERS ? null : tables.laneOf(item.dispatcher);
@@ -50,7 +52,7 @@ export function writeFiles(target: Target, lowBytes: number, track: (queue: Flus
               queue.pushBehindAll(async () => item.ack.postFlush());
             } else {
               const { lane, writer } = tables.of(item.table);
-              queue.push(lane, async () => report(await writer.writeSchema(item, () => queue.isStopped)));
+              queue.push(lane, () => meter.busy(async () => report(await writer.writeSchema(item, () => queue.isStopped))));
             }
           };
           subscriber.add(() => queue.stop());
@@ -76,18 +78,20 @@ export function writeFiles(target: Target, lowBytes: number, track: (queue: Flus
 /** The writer of each target table. Its lane is the table's name: a table that is dropped and made again under its name stays in one. */
 class TableLanes {
   readonly #target: Target;
+  readonly #meter: WriteMeter;
   readonly #writers = new Map<string, { readonly lane: string; readonly table: Table; readonly writer: TableWriter }>();
   readonly #lanes = new Map<DispatcherId, string>();
 
-  constructor(target: Target) {
+  constructor(target: Target, meter: WriteMeter) {
     this.#target = target;
+    this.#meter = meter;
   }
 
   of(table: Table): { lane: string; writer: TableWriter } {
     const lane = `${table.schema}\0${table.name}`;
     let found = this.#writers.get(lane);
     if (found === undefined) {
-      found = { lane, table, writer: new TableWriter(this.#target) };
+      found = { lane, table, writer: new TableWriter(this.#target, this.#meter) };
       this.#writers.set(lane, found);
     } else if (found.table.sourceSchema !== table.sourceSchema || found.table.sourceName !== table.sourceName) {
       const names = { table: tableName(table), other: tableName(found.table), target: `${table.schema}.${table.name}` };

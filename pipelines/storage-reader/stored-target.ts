@@ -1,3 +1,4 @@
+import { crc32 } from 'node:zlib';
 import { MillraceError } from '../../lib/errors.ts';
 import { comparePositions } from '../../lib/events/index.ts';
 import { canalJsonReader } from '../../lib/formats/canal-json-reader.ts';
@@ -5,69 +6,49 @@ import type { CsvOptions } from '../../lib/formats/csv-options.ts';
 import { csvReader } from '../../lib/formats/csv-reader.ts';
 import type { RowDecoder } from '../../lib/formats/encoder.ts';
 import {
-  isSchemaFilePath,
   METADATA_PATH,
-  matchIndexPath,
-  type Positions,
-  parseDataFileName,
-  parseIndexFile,
   parseMetadata,
-  parsePositions,
   parseSchemaFile,
   parseSchemaFilePath,
-  positionsPath,
   type SchemaFile,
-  schemaChecksum,
   unescapeName,
 } from '../../lib/formats/storage-layout/index.ts';
 import type { ObjectStore } from '../../lib/stores/index.ts';
 import { parseSchemaPosition, type SchemaPosition, schemaPositionPath } from '../cloud-storage-sink/schema-position.ts';
-import { parseTargetIdentity, TARGET_IDENTITY_PATH, type TargetFormat } from '../cloud-storage-sink/target-identity.ts';
+import { canonicalText, parseTargetIdentity, TARGET_IDENTITY_PATH, type TargetFormat } from '../cloud-storage-sink/target-identity.ts';
 import { mapBounded } from './map-bounded.ts';
+import { hasChecksum } from './schema-checksum.ts';
+import type { TableName } from './table-name.ts';
+import { type ListedFolder, type ListedSeries, listFolders } from './target-listing.ts';
 
-/** A table's exact names. */
-export interface TableName {
-  readonly schema: string;
-  readonly table: string;
-}
-
-/** One version of a table as it is stored, with its published files in position order. */
+/** One version of a table as it is stored. */
 export interface StoredVersion {
   readonly schemaFile: SchemaFile;
   readonly begins: SchemaPosition;
-  readonly files: readonly StoredFile[];
-}
-
-export interface StoredFile {
-  readonly path: string;
-  readonly sidecar: string;
-  /** Positions of the first and the last change. */
-  readonly first: { readonly commitTs: bigint; readonly ordinal: number };
-  readonly last: { readonly commitTs: bigint; readonly ordinal: number };
+  /** Where its rows are. */
+  readonly series: readonly ListedSeries[];
 }
 
 /**
  * A target as it stands at one checkpoint: what was durable and complete then. Files that no index names, versions without a schema file and whatever
- * lies beyond the checkpoint are not there (spec storage-sink §9.1–9.2).
+ * lies beyond the checkpoint are not there (spec storage-sink §9.1–9.2). It holds what is listed of versions and data folders, nothing of single files.
  */
 export class StoredTarget {
   readonly store: ObjectStore;
   /** Everything up to here is shown; null for a target without a checkpoint, which shows nothing. */
   readonly checkpointTs: bigint | null;
   readonly format: TargetFormat | null;
-  readonly #keys: ReadonlyMap<string, readonly string[]>;
-  /** By `schema\0table`; a table's names are looked up once for each table that is read. */
-  readonly #folders = new Map<string, string>();
+  /** Which source the target says it was written from, as a short text; null when it says nothing. */
+  readonly source: string | null;
+  /** By `schema\0table`. A table made again has several folders where they are called by its id. */
+  readonly #tables: ReadonlyMap<string, ListedTable>;
 
-  private constructor(store: ObjectStore, checkpointTs: bigint | null, format: TargetFormat | null, keys: ReadonlyMap<string, string[]>) {
+  private constructor(store: ObjectStore, root: Root, tables: ReadonlyMap<string, ListedTable>) {
     this.store = store;
-    this.checkpointTs = checkpointTs;
-    this.format = format;
-    this.#keys = keys;
-    for (const folder of keys.keys()) {
-      const name = nameOf(folder);
-      if (name !== null) this.#folders.set(`${name.schema}\0${name.table}`, folder);
-    }
+    this.checkpointTs = root.checkpointTs;
+    this.format = root.format;
+    this.source = root.source;
+    this.#tables = tables;
   }
 
   /**
@@ -77,71 +58,81 @@ export class StoredTarget {
    * @throws MR_STORAGE_FILE_MALFORMED
    */
   static async open(store: ObjectStore, upTo?: bigint): Promise<StoredTarget> {
-    const metadata = await store.get(METADATA_PATH);
-    const identity = await store.get(TARGET_IDENTITY_PATH);
-    const format = identity === null ? null : parseTargetIdentity(identity.toString()).format;
-    if (metadata === null) return new StoredTarget(store, null, format, new Map());
-    const published = parseMetadata(metadata.toString());
-    const checkpointTs = upTo === undefined || published < upTo ? published : upTo;
-    const keys = new Map<string, string[]>();
-    for await (const { key } of store.list('')) {
-      const folder = /^[^/]+\/[^/]+(?=\/)/.exec(key)?.[0];
-      if (folder === undefined) continue;
-      const listed = keys.get(folder);
-      if (listed === undefined) keys.set(folder, [key]);
-      else listed.push(key);
-    }
-    return new StoredTarget(store, checkpointTs, format, keys);
+    return StoredTarget.#at(store, await readCheckpoint(store, upTo));
+  }
+
+  /** `open`, unless nothing beyond `sinceTs` can be shown: then null, and nothing but the checkpoint was read. */
+  static async openBeyond(store: ObjectStore, sinceTs: bigint | null, upTo?: bigint): Promise<StoredTarget | null> {
+    const checkpointTs = await readCheckpoint(store, upTo);
+    if (checkpointTs === null || (sinceTs !== null && checkpointTs <= sinceTs)) return null;
+    return StoredTarget.#at(store, checkpointTs);
+  }
+
+  static async #at(store: ObjectStore, checkpointTs: bigint | null): Promise<StoredTarget> {
+    const content = await store.get(TARGET_IDENTITY_PATH);
+    const remembered = content === null ? null : parseTargetIdentity(content.toString());
+    const source = remembered === null ? null : crc32(canonicalText(remembered.identity)).toString(16);
+    const tables = checkpointTs === null ? new Map<string, ListedTable>() : await listTables(store, checkpointTs);
+    return new StoredTarget(store, { checkpointTs, format: remembered?.format ?? null, source }, tables);
   }
 
   /** The tables that have a version to show, by schema and name. */
   tables(): TableName[] {
-    const tables: TableName[] = [];
-    for (const [folder, keys] of this.#keys) {
-      const name = nameOf(folder);
-      if (name !== null && keys.some((key) => this.#shownVersion(key) !== null)) tables.push(name);
-    }
-    return tables.sort((a, b) => (a.schema === b.schema ? (a.table < b.table ? -1 : 1) : a.schema < b.schema ? -1 : 1));
+    const shown = [...this.#tables.values()].filter(({ folders }) => schemaFilesOf(folders).some((path) => this.#isShown(path)));
+    return shown
+      .map(({ schema, table }) => ({ schema, table }))
+      .sort((a, b) => (a.schema === b.schema ? (a.table < b.table ? -1 : 1) : a.schema < b.schema ? -1 : 1));
+  }
+
+  /** Whether there is a folder of the table, be there something to show or not. */
+  hasFolderOf(name: TableName): boolean {
+    return this.#foldersOf(name).length > 0;
   }
 
   /** Whether the table's first version lies beyond what is shown: its snapshot was taken later than the place in the stream that is looked at. */
   beginsLater(name: TableName): boolean {
-    const keys = this.#keys.get(this.#folderOf(name)) ?? [];
-    return keys.some((key) => versionOf(key) !== null) && keys.every((key) => this.#shownVersion(key) === null);
+    const paths = schemaFilesOf(this.#foldersOf(name));
+    return paths.length > 0 && !paths.some((path) => this.#isShown(path));
   }
 
-  /**
-   * The versions of a table in order.
-   *
-   * @throws MR_UNKNOWN_TABLE, MR_TARGET_DAMAGED, MR_STORAGE_FILE_MALFORMED
-   */
-  async versions({ schema, table }: TableName): Promise<StoredVersion[]> {
-    const folder = this.#folderOf({ schema, table });
-    const keys = this.#keys.get(folder) ?? [];
-    const paths = keys.filter((key) => this.#shownVersion(key) !== null);
-    if (paths.length === 0) throw this.#unknownTable({ schema, table });
-    paths.push(...(await this.#furtherVersions(keys)));
-    const byVersion = new Map<bigint, { schemaFile: SchemaFile; begins: SchemaPosition; files: StoredFile[] }>();
-    for (const version of await mapBounded(paths, (path) => this.#readVersion(path))) {
-      if (version.begins.commitTs > this.checkpointTs!) continue;
-      const { TableVersion, Schema, Table } = version.schemaFile;
-      if (Schema !== schema || Table !== table) throw this.damaged(folder, `it is the folder of ${Schema}.${Table} too`);
-      if (byVersion.has(TableVersion)) throw this.damaged(`${folder}/meta`, `version ${TableVersion} has two schema files`);
-      byVersion.set(TableVersion, { ...version, files: [] });
-    }
-    for (const { version, files } of await this.#publishedFiles(keys, (version) => byVersion.has(version))) {
-      byVersion.get(version)!.files.push(...files);
-    }
-    for (const { files } of byVersion.values()) files.sort((a, b) => comparePositions(a.first, b.first));
-    return [...byVersion.values()].sort(
-      (a, b) => comparePositions(a.begins, b.begins) || (a.schemaFile.TableVersion < b.schemaFile.TableVersion ? -1 : 1),
+  /** Whether a version of this number is at the target. */
+  hasVersion(name: TableName, version: bigint): boolean {
+    return schemaFilesOf(this.#foldersOf(name)).some((path) => versionOf(path) === version);
+  }
+
+  /** Whether the list has anything of a table beyond `version`, with the files that were read of it by name of their series. */
+  hasMore(name: TableName, version: bigint, filesRead: ReadonlyMap<string, number>): boolean {
+    const folders = this.#foldersOf(name);
+    return (
+      schemaFilesOf(folders).some((path) => versionOf(path) > version) ||
+      folders.some(({ series }) => series.some((one) => one.version === version && one.newest !== filesRead.get(one.name)))
     );
   }
 
-  async readPositions(path: string, sidecar: string): Promise<Positions> {
-    const content = await this.store.get(sidecar);
-    if (content === null) throw this.damaged(path, `its sidecar ${sidecar} is missing`);
-    return parsePositions(content.toString(), sidecar);
+  /**
+   * The versions of a table in order; with `from`, those from this number on.
+   *
+   * @throws MR_UNKNOWN_TABLE, MR_TARGET_DAMAGED, MR_STORAGE_FILE_MALFORMED
+   */
+  async versions({ schema, table }: TableName, from = 0n): Promise<StoredVersion[]> {
+    const folders = this.#foldersOf({ schema, table });
+    const all = schemaFilesOf(folders);
+    if (!all.some((path) => this.#isShown(path))) throw this.#unknownTable({ schema, table });
+    const paths = all.filter((path) => versionOf(path) >= from);
+    const shown = [...paths.filter((path) => this.#isShown(path)), ...(await this.#furtherVersions(paths))];
+    const byVersion = new Map<bigint, StoredVersion>();
+    for (const version of await mapBounded(shown, (path) => this.#readVersion(path))) {
+      if (version.begins.commitTs > this.checkpointTs!) continue;
+      const { TableVersion, Schema, Table } = version.schemaFile;
+      const folder = folders[0]!.folder;
+      if (Schema !== schema || Table !== table) throw this.damaged(folder, `it is the folder of ${Schema}.${Table} too`);
+      if (byVersion.has(TableVersion)) throw this.damaged(`${folder}/meta`, `version ${TableVersion} has two schema files`);
+      const series = folders.flatMap((listed) => listed.series.filter((one) => one.version === TableVersion));
+      byVersion.set(TableVersion, { ...version, series });
+    }
+    return [...byVersion.values()].sort(
+      (a, b) => comparePositions(a.begins, b.begins) || (a.schemaFile.TableVersion < b.schemaFile.TableVersion ? -1 : 1),
+    );
   }
 
   /** What reads a data file. */
@@ -155,24 +146,22 @@ export class StoredTarget {
     return new MillraceError('MR_TARGET_DAMAGED', { path, uri: this.store.uri, reason }, cause);
   }
 
-  /** A table's folder; empty when there is none. */
-  #folderOf({ schema, table }: TableName): string {
-    return this.#folders.get(`${schema}\0${table}`) ?? '';
+  #foldersOf({ schema, table }: TableName): readonly ListedFolder[] {
+    return this.#tables.get(`${schema}\0${table}`)?.folders ?? [];
   }
 
-  /** The version that a schema file describes, when it may be shown; null for every other object. */
-  #shownVersion(key: string): bigint | null {
-    const version = versionOf(key);
-    return version !== null && this.checkpointTs !== null && version <= this.checkpointTs ? version : null;
+  /** Whether a schema file's version may be shown by its number alone. */
+  #isShown(path: string): boolean {
+    return this.checkpointTs !== null && versionOf(path) <= this.checkpointTs;
   }
 
   /** Versions beyond the checkpoint that begin before it: the k-th of a transaction has its commitTs + k. */
-  async #furtherVersions(keys: readonly string[]): Promise<string[]> {
-    const later = keys.filter((key) => (versionOf(key) ?? 0n) > this.checkpointTs!);
-    const begun = await mapBounded(later, async (key) => {
-      const path = schemaPositionPath(key);
-      const position = await this.store.get(path);
-      return position !== null && parseSchemaPosition(position.toString(), path).commitTs <= this.checkpointTs!;
+  async #furtherVersions(paths: readonly string[]): Promise<string[]> {
+    const later = paths.filter((path) => !this.#isShown(path));
+    const begun = await mapBounded(later, async (path) => {
+      const positionPath = schemaPositionPath(path);
+      const position = await this.store.get(positionPath);
+      return position !== null && parseSchemaPosition(position.toString(), positionPath).commitTs <= this.checkpointTs!;
     });
     return later.filter((_, index) => begun[index]);
   }
@@ -182,62 +171,13 @@ export class StoredTarget {
     if (content === null) throw this.damaged(path, 'it was listed and is gone');
     const schemaFile = parseSchemaFile(content.toString(), path);
     const named = parseSchemaFilePath(path);
-    if (schemaChecksum(schemaFile) !== named.checksum || schemaFile.TableVersion !== named.version) {
+    if (schemaFile.TableVersion !== named.version || !hasChecksum(schemaFile, named.checksum)) {
       throw this.damaged(path, 'its content is not what its name says');
     }
     const positionPath = schemaPositionPath(path);
     const position = await this.store.get(positionPath);
     if (position !== null) return { schemaFile, begins: parseSchemaPosition(position.toString(), positionPath) };
     return { schemaFile, begins: { commitTs: named.version, ordinal: 0, startsEmpty: schemaFile.Type === ACTION_TRUNCATE } };
-  }
-
-  async #publishedFiles(
-    keys: readonly string[],
-    isShown: (version: bigint) => boolean,
-  ): Promise<{ version: bigint; files: StoredFile[] }[]> {
-    const filesOf = new Map<string, string[]>();
-    for (const key of keys) {
-      const directory = key.slice(0, key.lastIndexOf('/'));
-      const names = filesOf.get(directory);
-      if (names === undefined) filesOf.set(directory, [key.slice(directory.length + 1)]);
-      else names.push(key.slice(directory.length + 1));
-    }
-    const directories = keys.flatMap((key) => {
-      const index = matchIndexPath(key);
-      return index !== null && isShown(index.version) ? [{ key, index }] : [];
-    });
-    return mapBounded(directories, async ({ key, index: { version, directory } }) => {
-      const content = await this.store.get(key);
-      if (content === null) throw this.damaged(key, 'it was listed and is gone');
-      const newest = content.toString().trimEnd();
-      const extension = newest.slice(newest.lastIndexOf('.'));
-      const last = parseIndexFile(content.toString(), extension, key);
-      const stems = (filesOf.get(directory) ?? []).flatMap((name) => stemOf(name, extension));
-      const byNumber = new Map(stems.filter(({ index }) => index <= last).map((file) => [file.index, file]));
-      const numbers = Array.from({ length: last }, (_, i) => i + 1);
-      const files = await mapBounded(numbers, async (number): Promise<StoredFile | null> => {
-        const stem = byNumber.get(number)?.stem;
-        if (stem === undefined) {
-          // The index is read after the list: what the list has not was written meanwhile, and lies beyond the checkpoint.
-          const digits = newest.length - extension.length - 'CDC'.length;
-          const later = `${directory}/CDC${String(number).padStart(digits, '0')}${extension}`;
-          if (await this.store.exists(later)) return null;
-          throw this.damaged(directory, `data file ${number} of ${last} is missing`);
-        }
-        const path = `${directory}/${stem}${extension}`;
-        const sidecar = positionsPath(directory, stem);
-        const { runs } = await this.readPositions(path, sidecar);
-        const [begin, end] = [runs[0], runs.at(-1)];
-        if (begin === undefined || end === undefined) throw this.damaged(path, 'its sidecar names no rows');
-        return {
-          path,
-          sidecar,
-          first: { commitTs: begin.commitTs, ordinal: begin.first },
-          last: { commitTs: end.commitTs, ordinal: end.last },
-        };
-      });
-      return { version, files: files.filter((file) => file !== null) };
-    });
   }
 
   #unknownTable({ schema, table }: TableName): MillraceError {
@@ -252,23 +192,60 @@ export class StoredTarget {
 }
 
 /** TiDB's action code of TRUNCATE TABLE, as schema files carry it. */
-export const ACTION_TRUNCATE = 11;
+const ACTION_TRUNCATE = 11;
 
-function nameOf(folder: string): TableName | null {
+interface ListedTable extends TableName {
+  readonly folders: ListedFolder[];
+}
+
+interface Root {
+  readonly checkpointTs: bigint | null;
+  readonly format: TargetFormat | null;
+  readonly source: string | null;
+}
+
+async function readCheckpoint(store: ObjectStore, upTo: bigint | undefined): Promise<bigint | null> {
+  const metadata = await store.get(METADATA_PATH);
+  if (metadata === null) return null;
+  const published = parseMetadata(metadata.toString());
+  return upTo === undefined || published < upTo ? published : upTo;
+}
+
+async function listTables(store: ObjectStore, checkpointTs: bigint): Promise<Map<string, ListedTable>> {
+  const tables = new Map<string, ListedTable>();
+  const folders = await listFolders(store);
+  const names = await mapBounded(folders, (folder) => nameOf(store, folder, checkpointTs));
+  for (const [index, folder] of folders.entries()) {
+    const name = names[index];
+    if (name == null) continue;
+    const key = `${name.schema}\0${name.table}`;
+    const table = tables.get(key);
+    if (table === undefined) tables.set(key, { ...name, folders: [folder] });
+    else table.folders.push(folder);
+  }
+  return tables;
+}
+
+/** The name of a folder's table. One that is called by the table's id does not say it: its newest schema file up to the checkpoint does. */
+async function nameOf(store: ObjectStore, { folder, schemaFiles }: ListedFolder, checkpointTs: bigint): Promise<TableName | null> {
+  if (/^\d+$/.test(folder)) {
+    const shown = schemaFiles.filter((path) => versionOf(path) <= checkpointTs);
+    const newest = shown.reduce<string | null>((best, path) => (best === null || versionOf(path) > versionOf(best) ? path : best), null);
+    const content = newest === null ? null : await store.get(newest);
+    if (newest === null || content === null) return null;
+    const { Schema, Table } = parseSchemaFile(content.toString(), newest);
+    return { schema: Schema, table: Table };
+  }
   const [schema, table] = folder.split('/').map(unescapeName);
   return schema == null || table == null ? null : { schema, table };
 }
 
-/** The version that a schema file in a table's own folder describes; null for every other object. */
-function versionOf(key: string): bigint | null {
-  return isSchemaFilePath(key) && key.split('/').length === SCHEMA_FILE_DEPTH ? parseSchemaFilePath(key).version : null;
+function schemaFilesOf(folders: readonly ListedFolder[]): readonly string[] {
+  return folders.length === 1 ? folders[0]!.schemaFiles : folders.flatMap(({ schemaFiles }) => schemaFiles);
 }
 
-/** `<schema>/<table>/meta/schema_…`; deeper ones are of a target inside this one. */
-const SCHEMA_FILE_DEPTH = 4;
-
-function stemOf(name: string, extension: string): { stem: string; index: number }[] {
-  return /^CDC\d+\.\w+$/.test(name) && name.endsWith(extension) ? [parseDataFileName(name, extension)] : [];
+function versionOf(schemaFilePath: string): bigint {
+  return parseSchemaFilePath(schemaFilePath).version;
 }
 
 function csvOptionsOf(format: TargetFormat | null): CsvOptions {

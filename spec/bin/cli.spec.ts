@@ -92,6 +92,11 @@ describe('millrace', () => {
       ['capture', ...FROM, '--to', 'file:///x', '--drain-timeout', 'soon'],
       /MR_INVALID_OPTION: option drain-timeout is/,
     ],
+    [
+      'a wrong metrics port',
+      ['capture', ...FROM, '--to', 'file:///x', '--metrics-port', 'x:y'],
+      /MR_INVALID_OPTION: option metrics-port is/,
+    ],
     ['a wrong URL', ['capture', '--from', 'mysql://app:hunter2@db/shop', '--to', 'file:///x'], /MR_INVALID_OPTION: option from is/],
     ['a wrong table pattern', ['capture', ...FROM, '--to', 'file:///x', '--tables', 'users'], /MR_INVALID_OPTION: option tables is/],
     ['an unknown option of the sink', ['read', '--to', 'file:///x?flush-intervall=5s'], /MR_UNKNOWN_OPTION/],

@@ -16,7 +16,8 @@ export interface Scenario {
 /** Later issues add theirs. */
 export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   capture: {
-    about: 'A capture from end to end on one node under every fault: nothing committed is lost, none comes twice to a reader, I1 to I10 hold.',
+    about:
+      'A capture from end to end on one node under every fault: nothing committed is lost, none comes twice to a reader, I1 to I10 hold.',
     world: (sim) => capture(sim),
   },
   'write-ahead-log': {

@@ -1,17 +1,22 @@
 import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import S3rver from 's3rver';
 import { compareUtf8 } from '../../lib/stores/index.ts';
+import { areChecksumsRight, crc32Of, MultipartUploads } from './s3-multipart.ts';
 
 /** What the proxy does with a request instead of passing it on. */
 export type Fault =
   /** The connection breaks: before the request has an effect, or after it and in place of the answer. */
   | { readonly kind: 'cut'; readonly when: 'before' | 'after' }
+  /** The connection breaks when so many bytes of the request's body have come. */
+  | { readonly kind: 'cut'; readonly when: 'during'; readonly bytes: number }
+  /** The answer is 200 with this body, before the request has an effect or after it: S3 says 200 to a completion before it knows. */
+  | { readonly kind: 'answer'; readonly when: 'before' | 'after'; readonly body: string }
   /** The answer breaks off behind this many bytes of its body. */
   | { readonly kind: 'truncate'; readonly bytes: number }
   | { readonly kind: 'status'; readonly status: number; readonly code?: string }
@@ -20,18 +25,33 @@ export type Fault =
 
 export interface FaultRule {
   readonly method?: string;
+  readonly operation?: S3Operation;
+  /** Of a multipart upload. */
+  readonly part?: number;
   /** A part of the key. */
   readonly key?: string;
   /** How many requests it meets. Default 1. */
   readonly times?: number;
 }
 
+/** As S3 calls them; those of a multipart upload apart. */
+export type S3Operation =
+  | 'CreateMultipartUpload'
+  | 'UploadPart'
+  | 'CompleteMultipartUpload'
+  | 'AbortMultipartUpload'
+  | 'ListMultipartUploads'
+  | 'other';
+
 export interface SeenRequest {
   readonly method: string;
+  readonly operation: S3Operation;
   readonly key: string;
   readonly query: URLSearchParams;
   readonly headers: IncomingMessage['headers'];
 }
+
+export type Conditions = 'honoured' | 'ignored' | 'unsupported';
 
 /** s3rver over HTTP with the faults of a network in front of it. */
 export interface S3Server {
@@ -40,7 +60,12 @@ export interface S3Server {
   /** Every request since the start, faults included. */
   readonly requests: SeenRequest[];
   /** What the server makes of If-None-Match: `honoured` at first. */
-  conditions: 'honoured' | 'ignored' | 'unsupported';
+  conditions: Conditions;
+  /** The same for completions of multipart uploads. */
+  completions: Conditions;
+  readonly uploads: MultipartUploads;
+  /** CRC32 of the objects, by key, as it is said to who asks. */
+  readonly checksums: Map<string, string>;
   /** Keys on a page of a list, at most 1000. */
   pageSize: number;
   /** For a child process that talks to it; set in this one too. */
@@ -66,11 +91,15 @@ const ENV = {
 export async function startS3(bucket = 'lake'): Promise<S3Server> {
   const directory = await mkdtemp(join(tmpdir(), 'millrace-s3-'));
   const s3rver = new S3rver({ directory, silent: true, vhostBuckets: false, allowMismatchedSignatures: true });
-  putWhole(s3rver);
+  const checksums = new Map<string, string>();
+  putWhole(s3rver, checksums);
   await s3rver.store.putBucket(bucket);
   const serve = s3rver.callback();
   const rules: { fault: Fault; rule: FaultRule; left: number }[] = [];
   const requests: SeenRequest[] = [];
+  const uploads = new MultipartUploads(bucket, async (key, content, metadata) => {
+    await s3rver.store.putObject({ bucket, key, content, metadata: kept(metadata) });
+  });
   const turns = new Map<string, Promise<void>>();
 
   const http = createServer((request, response) => {
@@ -83,12 +112,16 @@ export async function startS3(bucket = 'lake'): Promise<S3Server> {
 
   async function answer(request: IncomingMessage, response: ServerResponse, seen: SeenRequest, fault?: Fault): Promise<void> {
     if (fault?.kind === 'cut' && fault.when === 'before') return void request.socket.destroy();
+    if (fault?.kind === 'cut' && fault.when === 'during') return cutDuring(request, fault.bytes);
+    if (fault?.kind === 'answer' && fault.when === 'before') return say(request, response, fault.body);
+    if (fault?.kind === 'answer') sayInstead(response, fault.body);
     if (fault?.kind === 'status') return refuse(request, response, fault.status, fault.code ?? 'InjectedFault');
     if (fault?.kind === 'cut') breakOff(request, response, 0);
     if (fault?.kind === 'truncate') breakOff(request, response, fault.bytes);
     if (fault?.kind === 'hold') await fault.until;
-    if (request.headers['if-none-match'] === '*' && server.conditions !== 'ignored') {
-      if (server.conditions === 'unsupported') return refuse(request, response, 501, 'NotImplemented');
+    const conditions = seen.operation === 'CompleteMultipartUpload' ? server.completions : server.conditions;
+    if (request.headers['if-none-match'] === '*' && conditions !== 'ignored') {
+      if (conditions === 'unsupported') return refuse(request, response, 501, 'NotImplemented');
       // The condition is judged and the object written in one step.
       const turn = turns.get(seen.key) ?? Promise.resolve();
       turns.set(
@@ -99,7 +132,13 @@ export async function startS3(bucket = 'lake'): Promise<S3Server> {
       await turn;
       if (await s3rver.store.existsObject(bucket, seen.key)) return refuse(request, response, 412, 'PreconditionFailed');
     }
+    if (seen.operation !== 'other') return uploads.answer(request, response, seen);
     if (seen.query.get('list-type') === '2') return list(request, response, seen.query);
+    const checksum = checksums.get(seen.key);
+    const isWhole = seen.method === 'GET' && request.headers.range === undefined;
+    if (isWhole && checksum !== undefined && request.headers['x-amz-checksum-mode'] === 'ENABLED') {
+      response.setHeader('x-amz-checksum-crc32', checksum);
+    }
     serve(request, response);
   }
 
@@ -128,6 +167,9 @@ export async function startS3(bucket = 'lake'): Promise<S3Server> {
     bucket,
     requests,
     conditions: 'honoured',
+    completions: 'honoured',
+    uploads,
+    checksums,
     pageSize: 1000,
     env: ENV,
     uri: (prefix = '', parameters = {}) => `s3://${bucket}/${prefix}?${new URLSearchParams({ endpoint, ...parameters })}`,
@@ -150,12 +192,55 @@ export async function startS3(bucket = 'lake'): Promise<S3Server> {
 function read(request: IncomingMessage, bucket: string): SeenRequest {
   const { pathname, searchParams } = new URL(request.url!, 'http://localhost');
   const key = decodeURIComponent(pathname).slice(`/${bucket}/`.length);
-  return { method: request.method!, key, query: searchParams, headers: request.headers };
+  const method = request.method!;
+  return { method, operation: operationOf(method, searchParams), key, query: searchParams, headers: request.headers };
 }
 
-function fits({ method, key }: FaultRule, seen: SeenRequest): boolean {
+function operationOf(method: string, query: URLSearchParams): S3Operation {
+  if (query.has('uploads')) return method === 'GET' ? 'ListMultipartUploads' : 'CreateMultipartUpload';
+  if (!query.has('uploadId')) return 'other';
+  return method === 'PUT' ? 'UploadPart' : method === 'POST' ? 'CompleteMultipartUpload' : 'AbortMultipartUpload';
+}
+
+function fits({ method, operation, part, key }: FaultRule, seen: SeenRequest): boolean {
   const about = seen.query.get('prefix') ?? seen.key;
-  return (method === undefined || method === seen.method) && (key === undefined || about.includes(key));
+  return (
+    (method === undefined || method === seen.method) &&
+    (operation === undefined || operation === seen.operation) &&
+    (part === undefined || String(part) === seen.query.get('partNumber')) &&
+    (key === undefined || about.includes(key))
+  );
+}
+
+function cutDuring(request: IncomingMessage, bytes: number): void {
+  let left = bytes;
+  request.on('data', (chunk: Buffer) => {
+    left -= chunk.length;
+    if (left <= 0) request.socket.destroy();
+  });
+}
+
+function say(request: IncomingMessage, response: ServerResponse, body: string): void {
+  request.resume();
+  response.writeHead(200, { 'content-type': 'application/xml' });
+  response.end(body);
+}
+
+/** Lets the request have its effect and says something else. */
+function sayInstead(response: ServerResponse, body: string): void {
+  const { writeHead, end } = response;
+  response.writeHead = (() => response) as typeof response.writeHead;
+  response.write = () => true;
+  response.end = (() => {
+    writeHead.call(response, 200, { 'content-type': 'application/xml' });
+    return end.call(response, body, 'utf8');
+  }) as typeof response.end;
+}
+
+/** The headers of a request that S3 keeps with the object. */
+function kept(headers: IncomingMessage['headers']): Record<string, string> {
+  const entries = Object.entries(headers).filter(([name]) => name.startsWith('x-amz-meta-') || name === 'content-type');
+  return Object.fromEntries(entries.map(([name, value]) => [name, String(value)]));
 }
 
 function refuse(request: IncomingMessage, response: ServerResponse, status: number, code: string): void {
@@ -194,10 +279,12 @@ function encodeKey(key: string): string {
 }
 
 /** s3rver answers a put before its file is whole, and lets readers see the parts; S3 does neither. */
-function putWhole({ store }: S3rver): void {
+function putWhole({ store }: S3rver, checksums: Map<string, string>): void {
   let made = 0;
   store.putObject = async ({ bucket, key, content, metadata }) => {
     const body = Buffer.isBuffer(content) ? content : await buffer(content);
+    if (content instanceof IncomingMessage && !areChecksumsRight(content.headers, body)) throw new Error('BadDigest');
+    checksums.set(key, crc32Of(body));
     const path = store.getResourcePath(bucket, key, 'object');
     const temporary = `${path}.${++made}`;
     await mkdir(dirname(path), { recursive: true });

@@ -12,21 +12,33 @@ export interface PathOptions {
   readonly enableTableAcrossNodes: boolean;
   /** The table's id in place of its names. */
   readonly useTableIdAsPath: boolean;
+  /** Each partition of a table has a folder of its own below the version, called by its physical id. */
+  readonly enablePartitionSeparator: boolean;
 }
 
-export const DEFAULT_PATH_OPTIONS: PathOptions = { fileIndexDigit: 20, enableTableAcrossNodes: false, useTableIdAsPath: false };
+export const DEFAULT_PATH_OPTIONS: PathOptions = {
+  fileIndexDigit: 20,
+  enableTableAcrossNodes: false,
+  useTableIdAsPath: false,
+  enablePartitionSeparator: true,
+};
 
 /** What a table's folder is made from. */
-type NamedTable = Pick<Table, 'schema' | 'name' | 'tableId'>;
+type NamedTable = Pick<Table, 'schema' | 'name' | 'tableId' | 'isPartition'>;
 
 /** `schema/table`, escaped, or the table's id. */
 export function tableDirectory(table: NamedTable, options: PathOptions = DEFAULT_PATH_OPTIONS): string {
   return options.useTableIdAsPath ? String(table.tableId) : `${escapeName(table.schema)}/${escapeName(table.name)}`;
 }
 
-/** `<table>/<version>[/<date>]`: where the data files of one table version are. `date` is what `dateComponent` gives. */
+/**
+ * `<table>/<version>[/<partition>][/<date>]`: where the data files of one table version are. `date` is what `dateComponent` gives. A folder that is called by the
+ * table's id is the partition's already.
+ */
 export function dataDirectory(table: NamedTable, version: bigint, date: string, options: PathOptions = DEFAULT_PATH_OPTIONS): string {
-  const directory = `${tableDirectory(table, options)}/${version}`;
+  const ofVersion = `${tableDirectory(table, options)}/${version}`;
+  const isApart = table.isPartition === true && options.enablePartitionSeparator && !options.useTableIdAsPath;
+  const directory = isApart ? `${ofVersion}/${table.tableId}` : ofVersion;
   return date === '' ? directory : `${directory}/${date}`;
 }
 
@@ -67,7 +79,7 @@ export interface DataDirectory {
   readonly table: string | null;
   readonly tableId: number | null;
   readonly version: bigint;
-  /** The physical id of a partition, which upstream writes and this sink does not. */
+  /** The physical id of a partition; null for what is none. */
   readonly partition: bigint | null;
   /** '' when there is none. */
   readonly date: string;

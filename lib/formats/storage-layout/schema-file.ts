@@ -91,18 +91,15 @@ export function schemaChecksum(file: SchemaFile): number {
   return crc32(stringifyJson(hashed as unknown as JsonValue, INDENT));
 }
 
-/** `<table>/meta/schema_<version>_<checksum>.json`, `<schema>/meta/…` for a file without a table, by id only where there are columns. */
+/** `<table>/meta/schema_<version>_<checksum>.json`, `<schema>/meta/…` for a file without a table, under any options. */
 export function schemaFilePath(file: SchemaFile, tableId: number, options: PathOptions = DEFAULT_PATH_OPTIONS): string {
   return `${schemaFilePrefix(file, tableId, options)}${file.TableVersion}_${checksumText(schemaChecksum(file))}.json`;
 }
 
 /** What the paths of all versions of a table's schema file begin with: for listing them. */
 export function schemaFilePrefix(file: SchemaFile, tableId: number, options: PathOptions = DEFAULT_PATH_OPTIONS): string {
-  const byId = options.useTableIdAsPath && file.TableColumns.length > 0;
   const directory =
-    file.Table === '' && !byId
-      ? escapeName(file.Schema)
-      : tableDirectory({ schema: file.Schema, name: file.Table, tableId }, { ...options, useTableIdAsPath: byId });
+    file.Table === '' ? escapeName(file.Schema) : tableDirectory({ schema: file.Schema, name: file.Table, tableId }, options);
   return `${directory}/meta/schema_`;
 }
 

@@ -68,6 +68,15 @@ export function storageType({ type, typeModifier }: Pick<Column, 'type' | 'typeM
   }
 }
 
+/** The type's name in canal-json with its length, as Canal's own tools have it (`content-compatible`): `int(11)`, `decimal(12,2)`, `time(3)`. */
+export function fullMysqlType({ mysqlType, precision, scale }: StorageType): string {
+  if (WITHOUT_LENGTH.has(mysqlType) || (precision === null && scale === null)) return mysqlType;
+  return precision === null ? `${mysqlType}(${scale})` : `${mysqlType}(${scale === null ? precision : `${precision},${scale}`})`;
+}
+
+/** Types whose precision in a schema file is no part of their declaration. */
+const WITHOUT_LENGTH = new Set(['float', 'double', 'longtext', 'longblob']);
+
 /**
  * The columns whose values tell one row from another, in table order: the primary key, or the index that is the replica identity, because old images
  * then carry that one. Empty when there is neither: such rows are compared whole.

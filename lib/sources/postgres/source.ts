@@ -1,10 +1,11 @@
 import { isMillraceError, MillraceError } from '../../errors.ts';
-import { Delivery, isDataEvent, resolvedEvent } from '../../events/index.ts';
+import { Delivery, resolvedEvent } from '../../events/index.ts';
 import type { JsonValue } from '../../formats/json.ts';
 import type { OpenSource, Source, SourceContext, SourceStatus } from '../source.ts';
 import { CapturedTables } from './captured-tables.ts';
 import { identifySystem, oidsIn, readCommittedPosition, readPublishedTables, readTables, readWalEnd, readWalPosition } from './catalog.ts';
 import { type ConnectOptions, ControlConnection, connectSession } from './connection.ts';
+import { POSTGRES_METRICS } from './metrics.ts';
 import { type PostgresOptions, type PostgresSettings, postgresSettings } from './options.ts';
 import { checkSameSource, joinPublished, type Prepared, prepare, takeAgain } from './preflight.ts';
 import { provokeMark } from './slot.ts';
@@ -109,6 +110,8 @@ class PostgresRun implements OpenSource {
       context.checkpointTs ?? -1n,
     );
     this.deliveries = this.#run();
+    context.metrics.watch(POSTGRES_METRICS.walRetained, {}, () => this.#watch?.retainedBytes ?? null);
+    context.metrics.watch(POSTGRES_METRICS.slotLag, {}, () => this.#slotLagBytes());
     context.signal.addEventListener('abort', () => this.#stop(), { once: true });
     if (context.signal.aborted) this.#stop();
   }
@@ -337,12 +340,18 @@ class PostgresRun implements OpenSource {
     yield* this.#snapshot(joined);
   }
 
+  /** Positions are bytes of WAL. */
+  #slotLagBytes(): number | null {
+    const stream = this.#stream?.status();
+    if (stream === undefined || stream.sourceTs === 0n) return null;
+    return Math.max(0, Number(stream.sourceTs - stream.confirmedTs));
+  }
+
   /** Resolved marks below what is resolved already are taken out: after a snapshot the stream begins before it. */
   #observed(delivery: Delivery): Delivery {
     const events = delivery.events.filter((event) => event.type !== 'resolved' || event.commitTs > this.#resolvedTs);
     for (const event of events) {
       if (event.type === 'resolved') this.#resolvedTs = event.commitTs;
-      else if (isDataEvent(event)) this.#context.metrics.add('events_out', 1, 'postgres');
     }
     if (this.#captured.resolved(this.#resolvedTs)) this.#save().catch((error: unknown) => this.#fail(error));
     return events.length === delivery.events.length ? delivery : delivery.with(events);

@@ -1,8 +1,9 @@
 import { MillraceError, reasonOf } from '../../errors.ts';
 import type { Delivery } from '../../events/index.ts';
-import type { Clock, Logger, Metrics } from '../../flow/index.ts';
+import { type Clock, COMPONENT_METRICS, type Counter, type Logger, type Metrics } from '../../flow/index.ts';
 import { encodeStandbyStatus, formatLsn } from '../../formats/pgoutput/index.ts';
 import { Assembler } from './assembler.ts';
+import { POSTGRES_METRICS } from './metrics.ts';
 import type { SchemaResolver } from './schema-resolver.ts';
 import { checkSlot, fateOf, type SlotFacts, type StreamNames, startReplicationSql } from './stream-fate.ts';
 import type { WireConnection } from './wire-connection.ts';
@@ -63,6 +64,8 @@ class ReplicationStream implements PostgresStream {
   readonly deliveries: AsyncIterable<Delivery>;
   readonly #options: StreamOptions;
   readonly #assembler: Assembler;
+  readonly #reconnects: Counter;
+  readonly #errors: Counter;
   #connection: WireConnection | null = null;
   /** The connection takes status reports. */
   #isStreaming = false;
@@ -86,6 +89,8 @@ class ReplicationStream implements PostgresStream {
     this.#options = options;
     this.#assembler = new Assembler(options.resolver, options.fromTs);
     this.#confirmedTs = options.fromTs;
+    this.#reconnects = options.metrics.counter(POSTGRES_METRICS.reconnects, {});
+    this.#errors = options.metrics.counter(COMPONENT_METRICS.errors, { kind: 'source', stage: 'postgres' });
     this.deliveries = this.#run();
     options.signal.addEventListener('abort', () => this.#connection?.interrupt(), { once: true });
   }
@@ -198,12 +203,7 @@ class ReplicationStream implements PostgresStream {
   }
 
   *#cut({ arena }: WireConnection): Generator<Delivery, void, undefined> {
-    const { metrics } = this.#options;
-    metrics.add('rows_out', this.#assembler.rowCount, STAGE);
-    for (const delivery of this.#assembler.take(() => arena.take())) {
-      metrics.add('bytes_out', delivery.bytes, STAGE);
-      yield delivery;
-    }
+    yield* this.#assembler.take(() => arena.take());
   }
 
   async #read(connection: WireConnection): Promise<void> {
@@ -245,7 +245,8 @@ class ReplicationStream implements PostgresStream {
     const delayMs = Math.floor((ceilingMs / 2) * (1 + clock.random()));
     this.#attempts++;
     this.#lastError = reasonOf(cause);
-    this.#options.metrics.add('reconnects', 1, STAGE);
+    this.#reconnects.add(1);
+    this.#errors.add(1);
     logger.warn({ slot, attempt: this.#attempts, delayMs, reason: this.#lastError }, 'the replication stream broke; connecting again');
     await clock.sleep(delayMs, signal);
   }
@@ -309,7 +310,6 @@ class ReplicationStream implements PostgresStream {
   }
 }
 
-const STAGE = 'postgres';
 const DEFAULT_MAX_DELIVERY_BYTES = 1024 * 1024;
 const DEFAULT_STATUS_INTERVAL_MS = 10_000;
 const DEFAULT_WAL_SENDER_TIMEOUT_MS = 60_000;

@@ -47,10 +47,16 @@ export class Watch {
   #cancel = () => {};
   #looking: Promise<void> | null = null;
   #isClosed = false;
+  #retainedBytes: number | null = null;
 
   constructor(options: WatchOptions) {
     this.#options = options;
     this.#schedule();
+  }
+
+  /** WAL that the slot made the server keep at the last look; null before the first. */
+  get retainedBytes(): number | null {
+    return this.#retainedBytes;
   }
 
   /** Looks now; a look that is under way counts. */
@@ -164,6 +170,7 @@ export class Watch {
     const slot = await readSlot(query, settings.slot, versionNumber);
     if (slot === null) return;
     const { retainedBytes, walStatus } = slot;
+    this.#retainedBytes = retainedBytes;
     const isTooMuch = retainedBytes > settings.maxWalBytes;
     if (isTooMuch && this.#isNews('wal')) {
       logger.warn(

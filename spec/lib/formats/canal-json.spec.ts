@@ -85,6 +85,78 @@ describe('canalJson', () => {
     expect(Object.keys(rowsOf(block, { deleteOnlyOutputHandleKeyColumns: true })[0]?.sqlType ?? {})).toEqual(['id']);
   });
 
+  const TYPED = tableOf([
+    '!id int4',
+    { name: 'name', type: 'varchar', typeModifier: 24 },
+    { name: 'amount', type: 'numeric', typeModifier: ((12 << 16) | 2) + 4 },
+    { name: 'any', type: 'numeric' },
+    { name: 'at', type: 'timestamptz', typeModifier: 3 },
+    { name: 'day', type: 'date' },
+    { name: 'note', type: 'text' },
+    { name: 'ratio', type: 'float8' },
+    { name: 'ok', type: 'bool' },
+    { name: 'file', type: 'bytea' },
+  ]);
+  const typedBlock = blockOf(TYPED, [{ insert: TYPED.columns.map(() => '1') }]);
+
+  it('content-compatible: mysqlType has lengths, and old has what changed', () => {
+    expect(rowsOf(typedBlock, { contentCompatible: true })[0]?.mysqlType).toEqual({
+      id: 'int(11)',
+      name: 'varchar(20)',
+      amount: 'decimal(12,2)',
+      any: 'decimal',
+      at: 'timestamp(3)',
+      day: 'date',
+      note: 'longtext',
+      ratio: 'double',
+      ok: 'tinyint(1)',
+      file: 'longblob',
+    });
+    const block = blockOf(NOTES, [{ O: ['1', 'w', 'y'], update: ['1', 'x', 'y'] }]);
+    expect(rowsOf(block, { contentCompatible: true })[0]?.old).toEqual([{ a: 'w' }]);
+  });
+
+  it('(!) mysqlType and sqlType have the table’s order of columns, which upstream’s hash map does not', () => {
+    const [row] = rowsOf(typedBlock);
+    const names = TYPED.columns.map(({ name }) => name);
+    expect(Object.keys(row?.mysqlType ?? {})).toEqual(names);
+    expect(Object.keys(row?.sqlType ?? {})).toEqual(names);
+    expect(row?.mysqlType).toMatchObject({ id: 'int', name: 'varchar', amount: 'decimal', at: 'timestamp', ok: 'tinyint' });
+  });
+
+  it('has its keys in the order of the layout, whatever the change', () => {
+    const block = blockOf(NOTES, [
+      { insert: ['1', 'x', 'y'] },
+      { update: ['1', 'x', 'z'], O: ['1', 'x', 'y'] },
+      { delete: ['1', 'x', 'z'] },
+    ]);
+    for (const row of rowsOf(block)) {
+      expect(Object.keys(row).join(' ')).toBe('id database table pkNames isDdl type es ts sql sqlType mysqlType old data _tidb');
+    }
+  });
+
+  it.each([
+    ['the whole row', { delete: ['1', 'x', null] }, {}, [{ id: '1', a: 'x', b: null }], ['id', 'a', 'b']],
+    ['its key, which is all that the source sent', { delete: ['1', null, null], isKeyOnly: true }, {}, [{ id: '1' }], ['id', 'a', 'b']],
+    ['its key, as asked', { delete: ['1', 'x', 'y'] }, { deleteOnlyOutputHandleKeyColumns: true }, [{ id: '1' }], ['id']],
+    [
+      'its key, as asked and as sent',
+      { delete: ['1', null, null], isKeyOnly: true },
+      { deleteOnlyOutputHandleKeyColumns: true },
+      [{ id: '1' }],
+      ['id'],
+    ],
+  ])('a delete carries %s', (_, change, options, data, types) => {
+    const [row] = rowsOf(blockOf(NOTES, [change]), options);
+    expect(row).toMatchObject({ type: 'DELETE', old: null, data });
+    expect([Object.keys(row?.sqlType ?? {}), Object.keys(row?.mysqlType ?? {})]).toEqual([types, types]);
+  });
+
+  it('a delete without a key carries the whole row, also when only key columns are asked for', () => {
+    const block = blockOf(tableOf(['a text', 'b text'], { replicaIdentity: 'full' }), [{ delete: ['x', 'y'] }]);
+    expect(rowsOf(block, { deleteOnlyOutputHandleKeyColumns: true })[0]?.data).toEqual([{ a: 'x', b: 'y' }]);
+  });
+
   it.each([
     ['null without a key', tableOf(['a text']), null],
     ['the columns of a composite key, in table order', tableOf(['!b int4', 'x text', '!a int4']), ['b', 'a']],

@@ -3,6 +3,7 @@ import { describe, expect, it } from '@jest/globals';
 import { ByteWriter, type ColumnValue, type RowBlock } from '../../../lib/events/index.ts';
 import { csv } from '../../../lib/formats/csv.ts';
 import type { CsvOptions } from '../../../lib/formats/csv-options.ts';
+import { schemaFileOf } from '../../../lib/formats/storage-layout/index.ts';
 import { blockOf, type ChangeSketch, tableOf } from '../../support/blocks.ts';
 
 interface Vector {
@@ -151,6 +152,52 @@ describe('csv', () => {
     const table = tableOf([{ name: 'a,b' }, { name: 'c"d' }, { name: 'e f' }]);
     const header = csv({ ...LF, outputFieldHeader: true }).header(table);
     expect(header?.toString()).toBe('ticdc-meta$operation,ticdc-meta$table,ticdc-meta$schema,"a,b","c""d",e f\n');
+  });
+
+  it('finding 2 [hyp]: a row has as many fields as the schema file has columns, and the header names just these', () => {
+    const table = tableOf(['!id int8', 'a text', 'b bool']);
+    const options = { ...LF, outputFieldHeader: true };
+    const names = schemaFileOf(table).TableColumns.map(({ ColumnName }) => ColumnName);
+    expect(csv(options).header(table)?.toString().trimEnd().split(',').slice(3)).toEqual(names);
+    expect(
+      encode(blockOf(table, [{ insert: ['1', 'x', 't'] }]), options)
+        .trimEnd()
+        .split(',')
+        .slice(3),
+    ).toHaveLength(names.length);
+  });
+
+  it('finding 3 [hyp]: no value of an enum is fatal', () => {
+    const block = blockOf(tableOf(['e enum']), [{ insert: [''] }, { insert: ['0'] }, { insert: [null] }]);
+    expect(encode(block)).toBe('"I","t","public",""\n"I","t","public","0"\n"I","t","public",\\N\n');
+  });
+
+  it.each<[options: CsvOptions, fields: string]>([
+    [{ includeCommitTs: false }, 'I,t,public,1'],
+    [{ includeCommitTs: true }, 'I,t,public,7,1'],
+    [{ includeCommitTs: false, outputOldValue: true }, 'I,t,public,false,1'],
+    [{ includeCommitTs: true, outputOldValue: true }, 'I,t,public,7,false,1'],
+  ])('has the meta fields of %j and no delimiter at the end', (options, fields) => {
+    const block = blockOf(tableOf(['id int8']), [{ insert: ['1'] }]);
+    expect(encode(block, { quote: '', terminator: '\n', ...options })).toBe(`${fields}\n`);
+    const header = csv({ terminator: '\n', outputFieldHeader: true, ...options }).header(block.table);
+    expect(header?.toString().split(',')).toHaveLength(fields.split(',').length);
+  });
+
+  it.each([
+    ['int8', '1', '1'],
+    ['bool', 't', '1'],
+    ['float4', '1000000', '1e+06'],
+    ['numeric', '1.50', '"1.50"'],
+    ['bytea', '\\x', '""'],
+    ['date', '2022-08-31', '"2022-08-31"'],
+    ['time', '17:07:00.5', '"17:07:00.5"'],
+    ['timestamptz', '2022-08-31 17:07:00+00', '"2022-08-31 17:07:00+00"'],
+    ['jsonb', '{"a": 1, "b": [1, 2]}', '"{""a"": 1, ""b"": [1, 2]}"'],
+    ['uuid', 'a0ee', '"a0ee"'],
+    ['array', '{1,2}', '"{1,2}"'],
+  ])('writes %s %s as %s, bare where it is a number', (type, text, field) => {
+    expect(encode(blockOf(tableOf([`c ${type}`]), [{ insert: [text] }]))).toBe(`"I","t","public",${field}\n`);
   });
 
   it('has no header by default', () => {

@@ -31,6 +31,7 @@ describe('stringifyJson', () => {
     ['\ud800x', '"\ufffdx"'],
     ['é€😀\x7f', '"é€😀\x7f"'],
     ['\x00\x1f', '"\\u0000\\u001f"'],
+    ['\b\f\n\r\t"\\/', '"\\b\\f\\n\\r\\t\\"\\\\/"'],
   ])('escapes %j as Go does', (text, quoted) => {
     expect(quoteJson(text)).toBe(quoted);
   });

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { describe, expect, it } from '@jest/globals';
-import { compareUtf8, openStore } from '../../../lib/stores/index.ts';
+import { compareUtf8, openS3Store, openStore } from '../../../lib/stores/index.ts';
 import { s3LocationOf } from '../../../lib/stores/s3-location.ts';
 
 /** spec storage-sink §7.4 */
@@ -29,13 +29,34 @@ describe('openStore', () => {
     expect(String(failure)).not.toMatch(/AKIAKEY|s3cr3t/);
   });
 
+  it.each(['access-key=AKIAKEY', 'secret-access-key=s3cr3t', 'session-token=s3cr3t'])(
+    'refuses %s in a URI, which would show it, and does not repeat it',
+    async (query) => {
+      const failure = await openStore(`s3://bucket/prefix?region=r&${query}`).catch((error: unknown) => error);
+      expect(failure).toMatchObject({ code: 'MR_INVALID_URI', message: expect.stringContaining('SDK') });
+      expect(String(failure)).not.toMatch(/AKIAKEY|s3cr3t/);
+    },
+  );
+
   it.each([
-    ['force-path-style=yes', 'force-path-style'],
-    ['conditional-writes=1', 'conditional-writes'],
-    ['endpoint=localhost:9000', 'endpoint'],
-  ])('refuses %s, naming the option', async (query, option) => {
-    const failure = openStore(`s3://bucket/prefix?${query}`);
-    await expect(failure).rejects.toMatchObject({ code: 'MR_INVALID_OPTION', details: expect.objectContaining({ option }) });
+    ['force-path-style=yes', 'force-path-style', 'true or false'],
+    ['conditional-writes=1', 'conditional-writes', 'true or false'],
+    ['endpoint=localhost:9000', 'endpoint', 'http'],
+    ['region=eu west', 'region', 'eu-west-1'],
+    ['region=example.com/x', 'region', 'letters'],
+    ['checksum=sha1', 'checksum', 'one of crc32, md5'],
+    ['sse=AES128', 'sse', 'one of AES256, aws:kms, aws:kms:dsse'],
+    ['sse-kms-key-id=k', 'sse-kms-key-id', 'sse=aws:kms'],
+    ['sse=AES256&sse-kms-key-id=k', 'sse-kms-key-id', 'sse is AES256'],
+    ['storage-class=cheap', 'storage-class', 'one of STANDARD, STANDARD_IA'],
+    ['storage-class=DEEP_ARCHIVE', 'storage-class', 'one of STANDARD, STANDARD_IA'],
+    ['acl=everybody', 'acl', 'one of private'],
+    ['flush-concurrency=many', 'flush-concurrency', '1 to 512'],
+    ['flush-concurrency=1.5', 'flush-concurrency', '1 to 512'],
+  ])('refuses %s, naming the option, its value and the bound', async (query, option, bound) => {
+    const value = new URLSearchParams(query).get(option);
+    const refusal = { code: 'MR_INVALID_OPTION', details: { option, value, bound: expect.stringContaining(bound) } };
+    await expect(openStore(`s3://bucket/prefix?${query}`)).rejects.toMatchObject(refusal);
   });
 
   it('leaves the sink its own options', async () => {
@@ -83,6 +104,49 @@ describe('s3LocationOf', () => {
     ['s3://b/p?endpoint=http://h', { AWS_ENDPOINT_URL: 'http://e', AWS_REGION: 'r' }, { endpoint: 'http://h', region: 'r' }],
   ])('reads %s with %j', (uri, environment, expected) => {
     expect(of(uri, environment)).toMatchObject(expected);
+  });
+});
+
+describe('the options of an S3 store', () => {
+  const url = 's3://b/p?endpoint=http://h';
+
+  it.each([
+    ['', 1],
+    ['4', 4],
+    ['512', 512],
+    ['0', 1],
+    ['513', 1],
+    ['-3', 1],
+  ])('take flush-concurrency=%s for %i: outside 1 to 512 it is 1 (spec storage-sink §7.2)', (value, expected) => {
+    expect(s3LocationOf(new URL(`${url}&flush-concurrency=${value}`), {}).flushConcurrency).toBe(expected);
+  });
+
+  it('come from the URI, else from the object', () => {
+    const options = { region: 'eu-west-1', forcePathStyle: true, sse: 'aws:kms', sseKmsKeyId: 'alias/x', storageClass: 'STANDARD_IA' };
+    expect(s3LocationOf(new URL(`${url}&force-path-style=false&storage-class=STANDARD&acl=private`), {}, options)).toMatchObject({
+      region: 'eu-west-1',
+      forcePathStyle: false,
+      placement: { sse: 'aws:kms', 'sse-kms-key-id': 'alias/x', 'storage-class': 'STANDARD', acl: 'private' },
+    });
+  });
+
+  it('choose the checksum that the place is known to have', () => {
+    expect(s3LocationOf(new URL('s3://b/p'), {}).checksum).toBe('crc32');
+    expect(s3LocationOf(new URL(url), {}).checksum).toBe('md5');
+    expect(s3LocationOf(new URL(`${url}&checksum=crc32`), {}).checksum).toBe('crc32');
+  });
+
+  it.each([
+    [{ partBytes: 1024 }, 'partBytes', '5 MiB'],
+    [{ multipartBytes: -1 }, 'multipartBytes', '5 GiB'],
+    [{ abandonedAfterMs: 1000 }, 'abandonedAfterMs', 'one hour'],
+  ])('are refused outside their bounds: %j', async (options, option, bound) => {
+    const refusal = { code: 'MR_INVALID_OPTION', details: expect.objectContaining({ option, bound: expect.stringContaining(bound) }) };
+    await expect(openS3Store(url, options)).rejects.toMatchObject(refusal);
+  });
+
+  it.each(['not a url', 'file:///x', ''])('need an s3:// URI, not %j', async (uri) => {
+    await expect(openS3Store(uri)).rejects.toMatchObject({ code: 'MR_INVALID_URI' });
   });
 });
 

@@ -5,6 +5,7 @@ import { type ObjectStore, openStore } from '../../../lib/stores/index.ts';
 import { openS3Store, type S3StoreOptions } from '../../../lib/stores/s3.ts';
 import { instantClock } from '../../support/instant-clock.ts';
 import { type Fault, type S3Server, startS3 } from '../../support/s3.ts';
+import { crc32Of } from '../../support/s3-multipart.ts';
 
 let server: S3Server;
 let opened: ObjectStore[];
@@ -133,6 +134,68 @@ describe('s3: what passes by itself is repeated', () => {
   });
 });
 
+describe('s3: how objects are kept', () => {
+  const parameters = { sse: 'aws:kms', 'sse-kms-key-id': 'alias/lake', 'storage-class': 'STANDARD_IA', acl: 'bucket-owner-full-control' };
+  const headers = {
+    'x-amz-server-side-encryption': 'aws:kms',
+    'x-amz-server-side-encryption-aws-kms-key-id': 'alias/lake',
+    'x-amz-storage-class': 'STANDARD_IA',
+    'x-amz-acl': 'bucket-owner-full-control',
+  };
+
+  it('each new object carries the options of the URI, a large one at its beginning', async () => {
+    const store = await open({ multipartBytes: 5 * 1024 * 1024 }, server.uri('cdc', parameters));
+    await store.put('a', body);
+    expect(server.requests.at(-1)?.headers).toMatchObject(headers);
+    await store.putIfAbsent('b', body);
+    expect(server.requests.at(-1)?.headers).toMatchObject(headers);
+    await store.put('c', [randomBytes(6 * 1024 * 1024)]);
+    expect(server.requests.find(({ operation }) => operation === 'CreateMultipartUpload')?.headers).toMatchObject(headers);
+    expect(server.requests.find(({ operation }) => operation === 'UploadPart')?.headers).not.toHaveProperty('x-amz-storage-class');
+  });
+
+  it('without options it is the bucket that says how', async () => {
+    const store = await open();
+    await store.put('a', body);
+    for (const name of Object.keys(headers)) expect(server.requests.at(-1)?.headers).not.toHaveProperty(name);
+  });
+
+  it.each([
+    ['KMS.NotFoundException', 400, 'sse-kms-key-id', 'alias/lake'],
+    ['KMS.DisabledException', 400, 'sse-kms-key-id', 'alias/lake'],
+    ['InvalidStorageClass', 400, 'storage-class', 'STANDARD_IA'],
+    ['AccessControlListNotSupported', 400, 'acl', 'bucket-owner-full-control'],
+    ['InvalidEncryptionAlgorithmError', 400, 'sse', 'aws:kms'],
+  ])('%s names the option and its value', async (code, status, option, value) => {
+    const store = await open({}, server.uri('cdc', parameters));
+    server.inject({ kind: 'status', status, code }, { method: 'PUT' });
+    await expect(store.put('a', body)).rejects.toMatchObject({
+      code: 'MR_STORE_OPTION_REFUSED',
+      details: expect.objectContaining({ option, value, uri: 's3://lake/cdc', reason: expect.stringContaining(code) }),
+    });
+  });
+
+  it('such an answer is none about options that were not given', async () => {
+    const store = await open();
+    server.inject({ kind: 'status', status: 400, code: 'InvalidStorageClass' }, { method: 'PUT' });
+    await expect(store.put('a', body)).rejects.toMatchObject({ code: 'MR_STORE_FAILED' });
+  });
+
+  it('with checksum=crc32 the store is told the sum, and what it gives back is compared', async () => {
+    const store = await open({}, server.uri('cdc', { checksum: 'crc32' }));
+    // The last piece is empty and has no memory behind it, for which Node answers a sum of 0.
+    await store.put('a', [...body, Buffer.from(new ArrayBuffer(0))]);
+    expect(server.requests.at(-1)?.headers['x-amz-checksum-crc32']).toBe(crc32Of(Buffer.from(content)));
+    expect((await store.get('a'))?.toString()).toBe(content);
+    server.checksums.set('cdc/a', crc32Of(Buffer.from('something else')));
+    await expect(store.get('a')).rejects.toMatchObject({ code: 'MR_STORE_FAILED', message: expect.stringContaining('hecksum') });
+    const reading = async () => {
+      for await (const _ of (await store.read('a'))!);
+    };
+    await expect(reading()).rejects.toMatchObject({ code: 'MR_STORE_FAILED', message: expect.stringContaining('hecksum') });
+  });
+});
+
 describe('s3: putIfAbsent when answers get lost', () => {
   it.each([
     ['was written', { kind: 'cut', when: 'after' } as Fault],
@@ -175,12 +238,6 @@ describe('s3: putIfAbsent when answers get lost', () => {
     const store = await open();
     server.inject({ kind: 'status', status: 409, code: 'ConditionalRequestConflict' }, { method: 'PUT', key: 'claim', times: 2 });
     expect(await store.putIfAbsent('claim', body)).toBe(true);
-  });
-
-  it('does not send the body of a large object that is there already', async () => {
-    const store = await open();
-    await store.putIfAbsent('large', [randomBytes(3 * 1024 * 1024)]);
-    expect(await store.putIfAbsent('large', [randomBytes(2 * 1024 * 1024), randomBytes(2 * 1024 * 1024)])).toBe(false);
   });
 
   it('finds out that a store does not honour conditions, before it relies on them', async () => {

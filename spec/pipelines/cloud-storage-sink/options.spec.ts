@@ -18,10 +18,14 @@ describe('options of the cloud storage sink', () => {
       memoryQuotaBytes: 67_108_864,
       dateSeparator: 'day',
       fileIndexDigits: 20,
+      enablePartitionSeparator: true,
+      useTableIdAsPath: false,
+      enableTableAcrossNodes: false,
       terminator: '\r\n',
       outputColumnId: false,
       outputRawChangeEvent: false,
       onlyOutputUpdatedColumns: false,
+      contentCompatible: false,
       deleteOnlyOutputHandleKeyColumns: false,
       enableTidbExtension: true,
       csv: {
@@ -51,6 +55,17 @@ describe('options of the cloud storage sink', () => {
     ['file-index-digit=21', { fileIndexDigits: 20 }],
     ['date-separator=none', { dateSeparator: 'none' }],
     ['terminator=%0A', { terminator: '\n' }],
+    ['file-index-digit=0', { fileIndexDigits: 20 }],
+    ['file-size=', { fileSizeBytes: 67_108_864 }],
+    ['enable-partition-separator=false', { enablePartitionSeparator: false }],
+    ['use-table-id-as-path=true', { useTableIdAsPath: true }],
+    ['enable-table-across-nodes=true', { enableTableAcrossNodes: true }],
+    ['output-column-id=true', { outputColumnId: true }],
+    ['output-raw-change-event=true', { outputRawChangeEvent: true }],
+    ['only-output-updated-columns=true', { onlyOutputUpdatedColumns: true, contentCompatible: false }],
+    ['content-compatible=true', { contentCompatible: true, onlyOutputUpdatedColumns: true }],
+    ['delete-only-output-handle-key-columns=true', { deleteOnlyOutputHandleKeyColumns: true }],
+    ['protocol=csv&output-raw-change-event=true&output-old-value=true', { protocol: 'csv', outputRawChangeEvent: true }],
     ['enable-tidb-extension=false', { enableTidbExtension: false }],
     ['protocol=csv&delimiter=%3B&quote=%27&null=NULL&include-commit-ts=false', { protocol: 'csv' }],
   ])('?%s is %j', (query, expected) => {
@@ -71,7 +86,11 @@ describe('options of the cloud storage sink', () => {
     ['protocol=csv&output-raw-change-event=true', 'MR_INVALID_OPTION', 'false with csv'],
     ['flush=interval=1h', 'MR_UNKNOWN_OPTION', 'unknown option flush'],
     ['spool-disk-quota=1GiB', 'MR_UNKNOWN_OPTION', 'unknown option spool-disk-quota of the cloud storage sink (TiCDC'],
-    ['file-expiration-days=3', 'MR_UNKNOWN_OPTION', 'here it comes later'],
+    ['output-row-key=true', 'MR_UNKNOWN_OPTION', 'for a key that TiKV gives each row; PostgreSQL has none'],
+    ['use-table-id-as-path=1', 'MR_INVALID_OPTION', 'use-table-id-as-path is 1; it must be true or false'],
+    ['date-separator=', 'MR_INVALID_OPTION', 'date-separator is ; it must be one of none, year, month, day'],
+    ['worker-count=', 'MR_INVALID_OPTION', 'worker-count is ; it must be a whole number'],
+    ['terminator=', 'MR_INVALID_OPTION', 'terminator is ""; it must be at least one character'],
   ])('?%s is %s', (query, code, words) => {
     expect(() => viaUri(query)).toThrow(expect.objectContaining({ code, message: expect.stringContaining(words) }));
   });
@@ -87,6 +106,37 @@ describe('options of the cloud storage sink', () => {
     expect(() => cloudStorage({ store: new MemoryStore(), protocol: 'csv', csv })).toThrow(words);
   });
 
+  it.each<[query: string, member: Omit<CloudStorageOptions, 'store' | 'uri'>, expected: object]>([
+    ['enable-tidb-extension=false', { enableTidbExtension: true }, { enableTidbExtension: false }],
+    ['use-table-id-as-path=false', { useTableIdAsPath: true }, { useTableIdAsPath: false }],
+    ['enable-partition-separator=false', { enablePartitionSeparator: true }, { enablePartitionSeparator: false }],
+    ['include-commit-ts=false', { csv: { includeCommitTs: true } }, { csv: { includeCommitTs: false } }],
+    ['quote=', { protocol: 'csv', csv: { quote: "'" } }, { csv: { quote: '' } }],
+    ['null=', { protocol: 'csv', csv: { null: 'NULL' } }, { csv: { null: '' } }],
+    ['file-index-digit=0', { fileIndexDigit: 8 }, { fileIndexDigits: 20 }],
+    ['file-size=0', { fileSize: '2MiB' }, { fileSizeBytes: 1024 }],
+    ['flush-interval=0s', { flushInterval: '7s' }, { flushIntervalMs: 100 }],
+    ['flush-interval=', { flushInterval: '7s' }, { flushIntervalMs: 7000 }],
+    ['worker-count=2&worker-count=3', { workerCount: 4 }, { workerCount: 3 }],
+  ])('§7.1 (!) ?%s overrides %j: an explicit false or 0 counts, an empty quantity does not', (query, member, expected) => {
+    expect(settingsOf({ ...member, uri: `file:///t?${query}` })).toMatchObject(expected);
+  });
+
+  it('§7.1 (!) an explicit 0 is an error where 0 is none of the values, whatever the member says', () => {
+    expect(() => settingsOf({ workerCount: 4, uri: 'file:///t?worker-count=0' })).toThrow('worker-count is 0; it must be greater than 0');
+  });
+
+  it('says what it brought inside its bounds, and that output-handle-key has no column', () => {
+    const uri = 'file:///t?worker-count=513&flush-interval=1h&file-size=1&file-index-digit=5&output-handle-key=true';
+    expect(parseOptions({ uri, protocol: 'csv' }).notes).toEqual([
+      'worker-count is 513, outside 1 to 512: 512 is used',
+      'flush-interval is 1h, outside 100ms to 10m: 10m is used',
+      'file-size is 1B, outside 1KiB to 512MiB: 1KiB is used',
+      'file-index-digit is 5, outside 6 to 20: 20 is used',
+      'output-handle-key has no effect: csv has no column for it',
+    ]);
+  });
+
   it('takes the URI over the member, also when the URI says false or the default', () => {
     const options = {
       protocol: 'csv',
@@ -98,8 +148,12 @@ describe('options of the cloud storage sink', () => {
   });
 
   it('leaves the given options as they are', () => {
-    const options = Object.freeze({ uri: 'file:///t?worker-count=2', protocol: 'csv', csv: Object.freeze({ delimiter: ';' }) });
-    expect(parseOptions(options).settings).toMatchObject({ workerCount: 2, csv: { delimiter: ';' } });
+    const options = { uri: 'file:///t?worker-count=2&quote=%27', protocol: 'csv', workerCount: 9, csv: { delimiter: ';', quote: '"' } };
+    const before = structuredClone(options);
+    Object.freeze(options);
+    Object.freeze(options.csv);
+    expect(parseOptions(options).settings).toMatchObject({ workerCount: 2, csv: { delimiter: ';', quote: "'" } });
+    expect(options).toEqual(before);
   });
 
   it('opens the store with the parameters that are its own', () => {
@@ -123,6 +177,23 @@ describe('options of the cloud storage sink', () => {
     ['both', { protocol: 'csv', uri: 'file:///t', store: new MemoryStore() }],
   ])('wants a URI or a store, not %s', (_, options) => {
     expect(() => cloudStorage(options)).toThrow(expect.objectContaining({ code: 'MR_INVALID_OPTION' }));
+  });
+
+  it.each(['open-protocol', 'avro', 'debezium', 'debezium-avro', 'simple', 'maxwell', 'canal', 'craft', 'CSV', ''])(
+    'does not know the protocol %j (§6.4)',
+    (protocol) => {
+      expect(() => cloudStorage({ uri: `file:///t?protocol=${protocol}` })).toThrow('it must be one of canal-json, csv');
+    },
+  );
+
+  it.each(['gcs', 'gs', 'azblob', 'azure', 'ftp'])('refuses the scheme %s at once (§7.4)', (scheme) => {
+    expect(() => cloudStorage({ uri: `${scheme}://bucket/x`, protocol: 'csv' })).toThrow(
+      expect.objectContaining({ code: 'MR_INVALID_URI', message: expect.stringContaining(`unsupported scheme: ${scheme}`) }),
+    );
+  });
+
+  it.each(['file:///tmp/x', 's3://bucket/x', 'noop://'])('takes %s', (uri) => {
+    expect(() => cloudStorage({ uri, protocol: 'csv' })).not.toThrow();
   });
 
   it('wants a protocol', () => {

@@ -51,7 +51,8 @@ export class Arrivals {
     for (const table of this.#tables) {
       const due = table.changes[this.#nextOf(table)?.index ?? 0];
       if (due === undefined || due.commitTs > commitTs) continue;
-      const rule = this.#hasArrivedOf(due.commitTs) ? 'boundary' : 'durable';
+      const isSnapshot = table.isSnapshotRow(table.indexOf(due.commitTs, due.ordinal));
+      const rule = isSnapshot ? 'snapshot' : this.#hasArrivedOf(due.commitTs) ? 'boundary' : 'durable';
       return { rule, reason: `${commitTs} is resolved, and ${due.commitTs}/${due.ordinal} of ${table.fullName} has not arrived` };
     }
     return null;

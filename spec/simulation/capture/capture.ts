@@ -1,8 +1,8 @@
 import { isMillraceError, reasonOf } from '../../../lib/errors.ts';
-import { definePipeline, fileCheckpoint, type PipelineDefinition, type Running, run, type Stage } from '../../../lib/index.ts';
-import { type SimNode, SimDisk, SimObjectStore, type Simulation } from '../../../lib/testing/index.ts';
 import { compose } from '../../../lib/flow/index.ts';
-import { filterTables, flushBy, watermarkBackpressure } from '../../../operators/index.ts';
+import { definePipeline, fileCheckpoint, type PipelineDefinition, type Running, run, type Stage } from '../../../lib/index.ts';
+import { SimDisk, type SimNode, SimObjectStore, type Simulation } from '../../../lib/testing/index.ts';
+import { filterTables } from '../../../operators/index.ts';
 import { composeSink, type SINK_OPERATORS } from '../../../pipelines/cloud-storage-sink/cloud-storage.ts';
 import { Monitor } from './monitor.ts';
 import type { Origin } from './origin.ts';
@@ -42,6 +42,9 @@ class CaptureWorld {
   readonly #monitor: Monitor;
   #running: Running | null = null;
   #isOver = false;
+  /** The slot is gone, and so many runs have said so. */
+  #isLost = false;
+  #lostFailures = 0;
 
   constructor(sim: Simulation, plan: Plan, parts: CaptureParts) {
     this.#sim = sim;
@@ -75,6 +78,10 @@ class CaptureWorld {
     const stalled = this.#stall();
     await origin.live();
     await stalled;
+    if (this.#plan.losesSlot && this.#plan.origin === 'postgres' && monitor.storedTs !== null) {
+      await this.#loseSlot();
+      return;
+    }
     sim.calm();
     await sim.eventually(RULES.liveness, () => this.#hasAll(), 180_000);
     let endTs = 0n;
@@ -87,7 +94,20 @@ class CaptureWorld {
       monitor.broken('liveness', `the target's last checkpoint is ${monitor.publishedTs}, and ${monitor.storedTs} is stored`);
     }
     await this.#readBack();
-    await readRows(this.#readers());
+    // Reading everything once more costs half as much as the whole run.
+    if (sim.chance(this.#plan.rebuilds)) await readRows(this.#readers());
+  }
+
+  /** I6: what cannot be read again is a loud failure, for as long as it lasts, and never a gap. */
+  async #loseSlot(): Promise<void> {
+    const sim = this.#sim;
+    sim.noteFault('server', 'loses the slot');
+    this.#origin.lose();
+    this.#isLost = true;
+    sim.calm();
+    await sim.eventually(RULES.readable, () => this.#lostFailures >= 2, 120_000);
+    this.#isOver = true;
+    await this.#readBack();
   }
 
   async #stall(): Promise<void> {
@@ -111,6 +131,7 @@ class CaptureWorld {
       if (sim.fault(this.#plan.stops)) {
         const drain = sim.chance(0.5);
         cancel = clock.after(sim.between(50, 3000), () => {
+          if (sim.isCalm) return;
           sim.note('supervisor', `stops the run, ${drain ? 'drained' : 'at once'}`);
           running.stop({ drain }).catch(() => {});
         });
@@ -128,7 +149,8 @@ class CaptureWorld {
   #failed(error: unknown): void {
     const code = isMillraceError(error) ? error.code : 'none';
     this.#sim.note('supervisor', `the run failed: ${reasonOf(error)}`);
-    if (!TRANSIENT.has(code)) this.#monitor.broken('errors', reasonOf(error));
+    if (this.#isLost && LOST.has(code)) this.#lostFailures++;
+    else if (!TRANSIENT.has(code)) this.#monitor.broken('errors', reasonOf(error));
   }
 
   #definition(): PipelineDefinition {
@@ -189,6 +211,9 @@ class CaptureWorld {
   }
 }
 
+/** What says that changes can be read no more. */
+const LOST: ReadonlySet<string> = new Set(['MR_SLOT_GONE', 'MR_SLOT_INVALIDATED']);
+
 /** What faults explain; the run is begun again. */
 const TRANSIENT: ReadonlySet<string> = new Set([
   'MR_SINK_WRITE_FAILED',
@@ -204,4 +229,6 @@ const TRANSIENT: ReadonlySet<string> = new Set([
   'MR_SLOT_ACTIVE',
   'MR_FOREIGN_FILE',
   'MR_DRAIN_TIMEOUT',
+  // A run that ended while its store did not answer still holds its place.
+  'MR_ALREADY_RUNNING',
 ]);

@@ -23,16 +23,15 @@ export class Monitor implements StoreWatcher {
   readonly #node: SimNode;
   readonly #origin: Origin;
   readonly #byName: ReadonlyMap<string, ExpectedTable>;
-  #arrivals: Arrivals;
   #acks: AckOrder;
-  #checkedAt = '';
+  /** What the last check rested on. */
+  #checked = { storedTs: -1n, expected: 0 };
 
   constructor(sim: Simulation, node: SimNode, origin: Origin) {
     this.#node = node;
     this.#sim = sim;
     this.#origin = origin;
     this.#byName = new Map(origin.tables.map((table) => [table.fullName, table]));
-    this.#arrivals = new Arrivals(origin.tables, -1n, origin.mayRepeat);
     this.#acks = new AckOrder();
     sim.invariant('the monitor', () => {
       this.#check();
@@ -48,7 +47,10 @@ export class Monitor implements StoreWatcher {
   update(): void {
     this.#origin.update((table, from) => {
       if (this.storedTs === null || table.from === null || this.storedTs < table.from - 1n) return;
-      this.broken('snapshot', `${table.fullName} is copied again from ${from}, and checkpoint ${this.storedTs} says that it is there since ${table.from}`);
+      this.broken(
+        'snapshot',
+        `${table.fullName} is copied again from ${from}, and checkpoint ${this.storedTs} says that it is there since ${table.from}`,
+      );
     });
   }
 
@@ -103,7 +105,6 @@ export class Monitor implements StoreWatcher {
       open: async (context): Promise<OpenSink> => {
         const opened = await sink.open(context);
         const arrivals = new Arrivals(this.#origin.tables, this.storedTs ?? -1n, this.#origin.mayRepeat);
-        this.#arrivals = arrivals;
         this.#acks = new AckOrder();
         return {
           get identity() {
@@ -130,13 +131,16 @@ export class Monitor implements StoreWatcher {
 
   shown(name: string, runs: readonly ShownRun[]): void {
     const table = this.#byName.get(name);
-    if (table === undefined) return this.broken('reader', `rows of ${name}, which is not captured, are published`);
+    if (table === undefined) {
+      this.broken('reader', `rows of ${name}, which is not captured, are published`);
+      return;
+    }
     this.update();
     let last: { commitTs: bigint; ordinal: number } | null = null;
     const inFile = new Map<number, number>();
     for (const { commitTs, first, last: end } of runs) {
       if (last !== null && (commitTs < last.commitTs || (commitTs === last.commitTs && first < last.ordinal && !this.#origin.mayRepeat))) {
-        return this.broken('order', `${name}: a file has ${commitTs}/${first} behind ${last.commitTs}/${last.ordinal}`);
+        this.broken('order', `${name}: a file has ${commitTs}/${first} behind ${last.commitTs}/${last.ordinal}`);
       }
       last = { commitTs, ordinal: end };
       for (let ordinal = first; ordinal <= end; ordinal++) {
@@ -159,7 +163,7 @@ export class Monitor implements StoreWatcher {
     const missing = table.changes[table.firstMissing];
     if (missing !== undefined && (missing.commitTs < commitTs || (missing.commitTs === commitTs && missing.ordinal < ordinal))) {
       const reason = `${name}: a version begins at ${commitTs}/${ordinal}, and ${missing.commitTs}/${missing.ordinal} is not published`;
-      return this.broken('drain', reason);
+      this.broken('drain', reason);
     }
     const index = table.indexOf(commitTs, ordinal);
     if (begins.startsEmpty && index >= 0 && table.changes[index]!.rows === 0) table.changes[index]!.shown = 1;
@@ -172,10 +176,10 @@ export class Monitor implements StoreWatcher {
 
   publishing(checkpointTs: bigint): void {
     if (this.publishedTs !== null && checkpointTs < this.publishedTs) {
-      return this.broken('monotone', `the target's checkpoint goes back from ${this.publishedTs} to ${checkpointTs}`);
+      this.broken('monotone', `the target's checkpoint goes back from ${this.publishedTs} to ${checkpointTs}`);
     }
     if (this.storedTs === null || checkpointTs > this.storedTs) {
-      return this.broken('readable', `${checkpointTs} is published, and ${this.storedTs} is stored`);
+      this.broken('readable', `${checkpointTs} is published, and ${this.storedTs} is stored`);
     }
     this.publishedTs = checkpointTs;
   }
@@ -183,7 +187,7 @@ export class Monitor implements StoreWatcher {
   #loaded(loaded: Checkpoint | null): void {
     const checkpointTs = loaded?.checkpointTs ?? null;
     if (this.storedTs !== null && (checkpointTs === null || checkpointTs < this.storedTs)) {
-      return this.broken('readable', `checkpoint ${this.storedTs} was stored, and ${checkpointTs} is there after a restart`);
+      this.broken('readable', `checkpoint ${this.storedTs} was stored, and ${checkpointTs} is there after a restart`);
     }
     this.storedTs = checkpointTs;
   }
@@ -191,10 +195,10 @@ export class Monitor implements StoreWatcher {
   #saving(checkpointTs: bigint | null): void {
     if (checkpointTs === null) return;
     if (this.storedTs !== null && checkpointTs < this.storedTs) {
-      return this.broken('monotone', `${checkpointTs} is stored over ${this.storedTs}`);
+      this.broken('monotone', `${checkpointTs} is stored over ${this.storedTs}`);
     }
     this.update();
-    this.#checkShown(checkpointTs, 'is stored');
+    this.#checkShown(checkpointTs);
   }
 
   #confirming(checkpointTs: bigint): void {
@@ -209,8 +213,11 @@ export class Monitor implements StoreWatcher {
   #arrived(arrivals: Arrivals, delivery: Delivery): void {
     this.update();
     for (const event of delivery.events) {
-      const breach = event.type === 'resolved' && event.dispatcher === ALL_DISPATCHERS ? arrivals.resolved(event.commitTs) : this.#arrivedEvent(arrivals, event);
-      if (breach !== null) return this.broken(breach.rule, breach.reason);
+      const breach =
+        event.type === 'resolved' && event.dispatcher === ALL_DISPATCHERS
+          ? arrivals.resolved(event.commitTs)
+          : this.#arrivedEvent(arrivals, event);
+      if (breach !== null) this.broken(breach.rule, breach.reason);
     }
   }
 
@@ -254,7 +261,7 @@ export class Monitor implements StoreWatcher {
       const index = table.indexOf(commitTs, ordinal);
       if (index < 0 || table.isShown(index)) continue;
       const rule = table.changes[index]!.shown > 0 ? 'group' : 'durable';
-      return this.broken(rule, `${table.fullName}: ${commitTs}/${ordinal} is acked and is not published`);
+      this.broken(rule, `${table.fullName}: ${commitTs}/${ordinal} is acked and is not published`);
     }
   }
 
@@ -265,24 +272,28 @@ export class Monitor implements StoreWatcher {
     if (serverTs !== null && serverTs > allowedTs && serverTs > this.#origin.beginningTs()) {
       this.broken('keepalive', `the server was told ${serverTs}, and the stored checkpoint is ${this.storedTs}`);
     }
-    if (this.#origin.silencesOf(this.#node.clock) > 0) this.broken('keepalive', 'the server heard nothing of a client that was there, and gave it up');
+    const violation = this.#origin.violation();
+    if (violation !== null) this.broken('keepalive', violation);
+    if (this.#origin.silencesOf(this.#node.clock) > 0)
+      this.broken('keepalive', 'the server heard nothing of a client that was there, and gave it up');
     if (this.storedTs === null) return;
     this.update();
-    const now = `${this.storedTs}/${this.#origin.tables.map(({ changes }) => changes.length).join()}`;
-    if (now === this.#checkedAt) return;
-    this.#checkedAt = now;
-    this.#checkShown(this.storedTs, 'is stored');
+    let expected = 0;
+    for (const { changes } of this.#origin.tables) expected += changes.length;
+    if (this.#checked.storedTs === this.storedTs && this.#checked.expected === expected) return;
+    this.#checked = { storedTs: this.storedTs, expected };
+    this.#checkShown(this.storedTs);
   }
 
   /** Everything up to `checkpointTs` must be published, whole. */
-  #checkShown(checkpointTs: bigint, what: string): void {
+  #checkShown(checkpointTs: bigint): void {
     for (const table of this.#origin.tables) {
       const index = table.firstMissing;
       const change = table.changes[index];
       if (change === undefined || change.commitTs > checkpointTs) continue;
       const rule = table.isSnapshotRow(index) ? 'snapshot' : change.shown > 0 ? 'group' : 'durable';
-      const reason = `checkpoint ${checkpointTs} ${what}, and ${change.commitTs}/${change.ordinal} of ${table.fullName} is not published`;
-      return this.broken(rule, reason);
+      const reason = `checkpoint ${checkpointTs} is stored, and ${change.commitTs}/${change.ordinal} of ${table.fullName} is not published`;
+      this.broken(rule, reason);
     }
   }
 }

@@ -1,5 +1,5 @@
-import type { Clock, Source, Stage } from '../../../lib/index.ts';
 import type { AckedEvent } from '../../../lib/events/index.ts';
+import type { Clock, Source, Stage } from '../../../lib/index.ts';
 import type { ExpectedTable } from './expected.ts';
 
 /** A value by column name, as text; a column that the change did not bring is left out. */
@@ -33,6 +33,8 @@ export interface Origin {
   abandon(clock: Clock): void;
   /** What may befall the database, by a word for it. */
   readonly troubles: readonly (readonly [what: string, happens: () => void])[];
+  /** What has not been read yet can be read no more. */
+  lose(): void;
   /** Takes in what was committed, and what was begun, since it was called last. `onAgain` hears of a table that is copied again. */
   update(onAgain: (table: ExpectedTable, from: bigint) => void): void;
   /** Up to where the database believes that the source has everything; null when it does not ask. */
@@ -43,6 +45,8 @@ export interface Origin {
   isStale(event: AckedEvent): boolean;
   /** How often the database gave up a client that was there, and to which it could speak, because it heard nothing of it. */
   silencesOf(clock: Clock): number;
+  /** What it was told that can never have been; null for nothing. */
+  violation(): string | null;
   /** Worked out afresh: every change of the table. */
   changesOf(table: ExpectedTable): readonly OriginChange[];
   /** The rows of the table at the end; null when not all of them can have come. */

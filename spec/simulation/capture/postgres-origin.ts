@@ -4,10 +4,10 @@ import {
   expectedOf,
   type SimChange,
   SimDatabase,
+  type SimPostgresSource,
   SimServer,
   type SimTable,
   simPostgres,
-  type SimPostgresSource,
   Workload,
 } from '../../../lib/testing/simulator/postgres/index.ts';
 import { ExpectedTable } from './expected.ts';
@@ -83,6 +83,11 @@ export class PostgresOrigin implements Origin {
     this.#server.abandon(clock);
   }
 
+  lose(): void {
+    if (this.#sim.chance(0.5)) this.#server.dropSlot(SLOT);
+    else this.#server.invalidateSlot(SLOT);
+  }
+
   update(onAgain: (table: ExpectedTable, from: bigint) => void): void {
     const { history } = this.#database;
     for (const captured of this.#captured) {
@@ -119,6 +124,10 @@ export class PostgresOrigin implements Origin {
     const { nodeFaults, serverFaults } = this.#plan;
     const hasExcuse = nodeFaults.pauseEveryMs !== undefined || (nodeFaults.stall ?? 0) > 0 || serverFaults.breaks || serverFaults.stalls;
     return hasExcuse ? 0 : this.#server.silences.filter((client) => client === clock).length;
+  }
+
+  violation(): string | null {
+    return this.#server.violations[0] ?? null;
   }
 
   changesOf(table: ExpectedTable): readonly OriginChange[] {

@@ -20,9 +20,12 @@ export async function readBack({ store, origin, broken }: ReadBackOptions): Prom
     for (const table of origin.tables) {
       // What begins beyond is not there yet.
       if (table.from === null || table.from - 1n > checkpointTs) continue;
-      const expected = origin.changesOf(table).filter(({ commitTs }) => commitTs <= checkpointTs).flatMap((change) => linesOf(table, change));
-      const seen = await seenLines(target, table);
-      const difference = differenceOf(expected, origin.mayRepeat ? [...new Set(seen)] : seen);
+      const due = origin.changesOf(table).filter(({ commitTs }) => commitTs <= checkpointTs);
+      const difference = differenceOf(
+        due.flatMap((change) => shownOf(table, change)),
+        await seenOf(target, table, origin.mayRepeat),
+        (expected, seen) => isSame(table, expected, seen),
+      );
       if (difference !== null) broken('reader', `${table.fullName} up to ${checkpointTs}: ${difference}`);
     }
   } catch (error) {
@@ -38,8 +41,8 @@ export async function readRows({ store, origin, broken }: ReadBackOptions): Prom
       if (expected === null || table.changes.length === 0) continue;
       const { columns, rows } = await rebuildTable(store, nameOf(table));
       const names = columns.map(({ ColumnName }) => ColumnName);
-      const lines = [...rows()].map((row) => rowText(Object.fromEntries(names.map((name, i) => [name, row[i] ?? null]))));
-      const difference = differenceOf(expected.map(rowText).sort(), lines.sort());
+      const rebuilt = [...rows()].map((row) => Object.fromEntries(names.map((name, i) => [name, row[i] ?? null])));
+      const difference = differenceOf(byKey(table, expected), byKey(table, rebuilt), isSameRow);
       if (difference !== null) broken('rows', `${table.fullName}: ${difference}`);
     }
   } catch (error) {
@@ -47,49 +50,72 @@ export async function readRows({ store, origin, broken }: ReadBackOptions): Prom
   }
 }
 
+function byKey({ key }: ExpectedTable, rows: readonly OriginRow[]): readonly OriginRow[] {
+  const textOfKey = (row: OriginRow) => key.map((name) => row[name]).join('\u0000');
+  return [...rows].sort((a, b) => (textOfKey(a) < textOfKey(b) ? -1 : 1));
+}
+
 function nameOf({ schema, name }: ExpectedTable): TableName {
   return { schema, table: name };
 }
 
-function linesOf(table: ExpectedTable, { commitTs, ordinal, op, old, data }: OriginChange): string[] {
-  const at = `${commitTs}/${ordinal}`;
-  const { rows } = table.changes[table.indexOf(commitTs, ordinal)]!;
-  if (op === 'T') return [`${at} T`];
-  if (op === 'D') return [`${at} D ${keyText(table, old)}`];
+/** The rows that a change is to a reader. */
+function shownOf(table: ExpectedTable, change: OriginChange): OriginChange[] {
+  const { commitTs, ordinal, op, old, data } = change;
+  if (op !== 'U') return [change];
   // What the new row lacks is taken from the old one (P9).
-  const row = rowText({ ...old, ...data });
-  return rows === 1 ? [`${at} ${op} ${row}`] : [`${at} D ${keyText(table, old)}`, `${at} I ${row}`];
+  const row = old === null ? data : { ...old, ...data };
+  if (table.changes[table.indexOf(commitTs, ordinal)]!.rows === 1) return [{ ...change, data: row }];
+  return [
+    { commitTs, ordinal, op: 'D', old, data: null },
+    { commitTs, ordinal, op: 'I', old: null, data: row },
+  ];
 }
 
-async function seenLines(target: StoredTarget, table: ExpectedTable): Promise<string[]> {
-  const lines: string[] = [];
+async function seenOf(target: StoredTarget, table: ExpectedTable, mayRepeat: boolean): Promise<Change[]> {
+  const seen: Change[] = [];
   try {
-    for await (const batch of readTable(target, nameOf(table))) for (const change of batch) lines.push(lineOf(table, change));
+    for await (const batch of readTable(target, nameOf(table))) seen.push(...batch);
   } catch (error) {
     if (!isMillraceError(error, 'MR_UNKNOWN_TABLE')) throw error;
   }
-  return lines;
+  if (!mayRepeat) return seen;
+  const places = new Set<string>();
+  return seen.filter(({ commitTs, ordinal }) => {
+    const isNew = !places.has(`${commitTs}/${ordinal}`);
+    places.add(`${commitTs}/${ordinal}`);
+    return isNew;
+  });
 }
 
-function lineOf(table: ExpectedTable, { commitTs, ordinal, op, old, data }: Change): string {
-  const at = `${commitTs}/${ordinal}`;
-  if (op === 'T') return `${at} T`;
-  return op === 'D' ? `${at} D ${keyText(table, old ?? data)}` : `${at} ${op} ${rowText(data)}`;
+function isSame({ key }: ExpectedTable, expected: OriginChange, seen: Change): boolean {
+  const { commitTs, ordinal, op, old, data } = seen;
+  if (expected.commitTs !== commitTs || expected.ordinal !== ordinal || expected.op !== op) return false;
+  if (op === 'T') return true;
+  // Formats differ in what they keep of a deleted row beside its key.
+  if (op === 'D') return hasSame(key, expected.old ?? {}, old ?? data ?? {});
+  return expected.data !== null && data !== null && isSameRow(expected.data, data);
 }
 
-function keyText({ key }: ExpectedTable, row: OriginRow | null): string {
-  return JSON.stringify(key.map((name) => row?.[name]));
+function isSameRow(a: OriginRow, b: OriginRow): boolean {
+  const names = Object.keys(a);
+  return names.length === Object.keys(b).length && hasSame(names, a, b);
 }
 
-function rowText(row: OriginRow | null): string {
-  return JSON.stringify(Object.entries(row ?? {}).sort(([a], [b]) => (a < b ? -1 : 1)));
+function hasSame(names: readonly string[], a: OriginRow, b: OriginRow): boolean {
+  return names.every((name) => a[name] === b[name]);
 }
 
 /** Null when there is none. */
-function differenceOf(expected: readonly string[], seen: readonly string[]): string | null {
+function differenceOf<A, B>(expected: readonly A[], seen: readonly B[], areSame: (a: A, b: B) => boolean): string | null {
   const length = Math.max(expected.length, seen.length);
   for (let i = 0; i < length; i++) {
-    if (expected[i] !== seen[i]) return `change ${i} is ${seen[i] ?? 'missing'}, and ${expected[i] ?? 'nothing'} was committed there`;
+    if (i < expected.length && i < seen.length && areSame(expected[i]!, seen[i]!)) continue;
+    return `number ${i} is ${textOf(seen[i])}, and ${textOf(expected[i])} is what there was`;
   }
   return null;
+}
+
+function textOf(value: unknown): string {
+  return value === undefined ? 'missing' : JSON.stringify(value, (_, part: unknown) => (typeof part === 'bigint' ? String(part) : part));
 }

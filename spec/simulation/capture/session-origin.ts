@@ -3,15 +3,18 @@ import type { Source, Stage } from '../../../lib/index.ts';
 import type { Simulation } from '../../../lib/testing/index.ts';
 import {
   expectedOfLog,
-  SimEventService,
   type ServiceTable,
-  simSession,
+  SimEventService,
   type SimSessionSource,
+  simSession,
 } from '../../../lib/testing/simulator/session/index.ts';
 import { ExpectedTable } from './expected.ts';
 import type { Origin, OriginChange, OriginRow } from './origin.ts';
 import type { CaptureParts } from './parts.ts';
 import type { Plan } from './plan.ts';
+
+/** Beyond 2^53, as TiDB's are. */
+const BEGINNING = 450_000_000_000_000_000n;
 
 /** A simulated event service, of the kind that TiDB has: sessions with epochs, changes without numbers. */
 export class SessionOrigin implements Origin {
@@ -31,14 +34,14 @@ export class SessionOrigin implements Origin {
     this.#plan = plan;
     this.#parts = parts;
     const random = () => sim.random();
-    const service = new SimEventService({ random, pipeline: 'capture' });
+    const service = new SimEventService({ random, pipeline: 'capture', beginningTs: BEGINNING });
     this.#service = service;
     const session = simSession({ service, random, faults: plan.sessionFaults });
     this.#session = session;
     this.source = session;
     this.#captured = service.tables.map((table) => {
       const expected = new ExpectedTable(table.table.schema, table.table.name, ['id']);
-      expected.begin(101n, 0);
+      expected.begin(BEGINNING + 1n, 0);
       return { table, expected, next: 0 };
     });
     this.tables = this.#captured.map(({ expected }) => expected);
@@ -67,6 +70,8 @@ export class SessionOrigin implements Origin {
 
   abandon(): void {}
 
+  lose(): void {}
+
   /** An event of an epoch that is over may not pass (I9). */
   isStale({ dispatcher, epoch }: AckedEvent): boolean {
     return epoch !== this.#session.sessions.epochOf(dispatcher);
@@ -82,7 +87,9 @@ export class SessionOrigin implements Origin {
       for (; captured.next < log.length; captured.next++) {
         const event = log[captured.next]!;
         if (event.kind === 'truncate') captured.expected.add(event.commitTs, event.ordinal, 0);
-        else if (event.kind === 'dml') event.changes.forEach((_, index) => captured.expected.add(event.commitTs, event.ordinal + index, 1));
+        else if (event.kind === 'dml') {
+          for (let i = 0; i < event.changes.length; i++) captured.expected.add(event.commitTs, event.ordinal + i, 1);
+        }
       }
     }
   }
@@ -92,7 +99,11 @@ export class SessionOrigin implements Origin {
   }
 
   beginningTs(): bigint {
-    return 100n;
+    return BEGINNING;
+  }
+
+  violation(): null {
+    return null;
   }
 
   changesOf(expected: ExpectedTable): readonly OriginChange[] {

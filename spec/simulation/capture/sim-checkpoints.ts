@@ -1,5 +1,5 @@
-import type { Checkpoint, CheckpointStore } from '../../../lib/index.ts';
 import type { JsonValue } from '../../../lib/formats/json.ts';
+import type { Checkpoint, CheckpointStore } from '../../../lib/index.ts';
 import type { Simulation } from '../../../lib/testing/index.ts';
 
 /** A checkpoint store on another machine: it keeps what it was given, and does not always say so. */

@@ -47,7 +47,7 @@ export class WatchedStore implements ObjectStore {
 
   put(key: string, body: ObjectBody): Promise<void> {
     const before = this.#contents.get(key);
-    const content = Buffer.concat(body);
+    const content = wholeOf(body);
     this.#contents.set(key, content);
     this.#changed(key, before, content);
     return this.#objects.put(key, [content]);
@@ -55,7 +55,7 @@ export class WatchedStore implements ObjectStore {
 
   putIfAbsent(key: string, body: ObjectBody): Promise<boolean> {
     if (!this.#contents.has(key)) {
-      const content = Buffer.concat(body);
+      const content = wholeOf(body);
       this.#contents.set(key, content);
       this.#changed(key, undefined, content);
     }
@@ -91,14 +91,17 @@ export class WatchedStore implements ObjectStore {
   }
 
   #changed(key: string, before: Buffer | undefined, content: Buffer): void {
-    if (key === 'metadata') return this.#watcher.publishing(BigInt(/(\d+)/.exec(content.toString())![1]!));
-    if (key.endsWith('.index')) return this.#indexed(key, content.toString());
     const schema = SCHEMA_FILE.exec(key);
-    if (schema !== null) return this.#began(key, BigInt(schema[1]!));
-    if (before === undefined || before.equals(content)) return;
+    if (key === 'metadata') this.#watcher.publishing(BigInt(/(\d+)/.exec(content.toString())![1]!));
+    else if (key.endsWith('.index')) this.#indexed(key, content.toString());
+    else if (schema !== null) this.#began(key, BigInt(schema[1]!));
+    else if (before !== undefined && !before.equals(content)) this.#writtenOver(key);
+  }
+
+  #writtenOver(key: string): void {
     const file = DATA_OR_SIDECAR.exec(key);
     const published = file === null ? 0 : (this.#published.get(`${file[1]}/meta/CDC.index`) ?? 0);
-    if (file !== null && Number(file[2]) <= published) this.#watcher.broken('published', `${key} is published and was written over`);
+    if (file !== null && Number(file[2]) <= published) this.#broken(`${key} is published and was written over`);
   }
 
   #began(key: string, version: bigint): void {
@@ -108,11 +111,14 @@ export class WatchedStore implements ObjectStore {
   }
 
   #indexed(key: string, content: string): void {
-    const [, stem, digits, extension] = /^(CDC)(\d+)(\.\w+)\n$/.exec(content) ?? [];
-    if (stem === undefined || digits === undefined) return this.#watcher.broken('published', `${key} names no file: ${content}`);
-    const number = Number(digits);
+    const [, digits, extension] = /^CDC(\d+)(\.\w+)\n$/.exec(content) ?? [];
     const published = this.#published.get(key) ?? 0;
-    if (number < published) return this.#watcher.broken('published', `${key} goes back from file ${published} to ${number}`);
+    if (digits === undefined) {
+      this.#broken(`${key} names no file: ${content}`);
+      return;
+    }
+    const number = Number(digits);
+    if (number < published) this.#broken(`${key} goes back from file ${published} to ${number}`);
     const directory = key.slice(0, -'/meta/CDC.index'.length);
     this.#published.set(key, number);
     for (let next = published + 1; next <= number; next++) {
@@ -123,17 +129,27 @@ export class WatchedStore implements ObjectStore {
 
   #publish(path: string, sidecarPath: string): void {
     const [file, sidecar] = [this.#contents.get(path), this.#contents.get(sidecarPath)];
-    if (file === undefined) return this.#watcher.broken('published', `the index names ${path}, which is not there`);
-    if (sidecar === undefined) return this.#watcher.broken('published', `${path} is published without a sidecar`);
-    const { bytes, crc32: checksum, runs } = JSON.parse(sidecar.toString()) as Sidecar;
-    if (file.length !== bytes || crc32(file) !== checksum) {
-      return this.#watcher.broken('published', `${path} is published and is not what its sidecar says`);
+    if (file === undefined || sidecar === undefined) {
+      this.#broken(`the index names ${path}, and ${file === undefined ? 'it' : 'its sidecar'} is not there`);
+      return;
     }
+    const { bytes, crc32: checksum, runs } = JSON.parse(sidecar.toString()) as Sidecar;
+    if (file.length !== bytes || crc32(file) !== checksum) this.#broken(`${path} is published and is not what its sidecar says`);
     this.#watcher.shown(
       tableOf(path),
       runs.map(([commitTs, first, last]) => ({ commitTs: BigInt(commitTs), first, last })),
     );
   }
+
+  #broken(reason: string): void {
+    this.#watcher.broken('published', reason);
+  }
+}
+
+/** The simulated store has gathered it. */
+function wholeOf(body: ObjectBody): Buffer {
+  if ('chunks' in body) throw new TypeError('a body that is not whole');
+  return Buffer.concat(body);
 }
 
 const SCHEMA_FILE = /\/meta\/schema_(\d+)_\d{10}\.json$/;

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { crc32 } from 'node:zlib';
 import { describe, expect, it } from '@jest/globals';
 import {
   DEFAULT_PATH_OPTIONS,
@@ -116,10 +117,34 @@ describe('schema files', () => {
     expect(schemaChecksum({ ...file, TableColumns: file.TableColumns.slice(1) })).not.toBe(schemaChecksum(file));
   });
 
-  it('sorts columns by bytes, not by UTF-16 units', () => {
-    const columns = ['\u{1f600}', '\uff01'].map((ColumnName) => ({ ColumnName, ColumnType: 'INT' }));
-    const hashed = schemaChecksum(fileOf('s', 't', columns));
-    expect(hashed).toBe(schemaChecksum(fileOf('s', 't', columns.toReversed())));
+  /** U+FF01 stands before U+1F600 in UTF-8 and behind it in UTF-16. */
+  it.each([[['\u{1f600}', '\uff01']], [['\uff01', '\u{1f600}']]])('sorts columns by bytes, not by UTF-16 units: %j', (names) => {
+    const columns = names.map((ColumnName, index) => ({ ColumnId: String(9 + index), ColumnName, ColumnType: 'INT' }));
+    const [wide] = columns.filter(({ ColumnName }) => ColumnName === '\uff01');
+    const [emoji] = columns.filter(({ ColumnName }) => ColumnName !== '\uff01');
+    const hashed = { Table: 't', Schema: 's', Version: 0, TableColumns: [wide, emoji], TableColumnsTotal: 2 };
+    expect(schemaChecksum(fileOf('s', 't', columns))).toBe(crc32(JSON.stringify(hashed, null, 4)));
+  });
+
+  it('hashes no columns as an empty list, though the file has null', () => {
+    const hashed = { Table: '', Schema: 's', Version: 0, TableColumns: [], TableColumnsTotal: 0 };
+    expect(schemaChecksum(fileOf('s', '', []))).toBe(crc32(JSON.stringify(hashed, null, 4)));
+  });
+
+  it.each(['\ud800', '\ufffd', '<&>\u2028\u0007', ''])('finding 1 [hyp]: the default %j has one checksum, written and read', (text) => {
+    const file = fileOf('s', 't', [{ ColumnName: 'c', ColumnType: 'LONGTEXT', ColumnDefault: text }]);
+    expect(schemaChecksum(parseSchemaFile(stringifySchemaFile(file), 'p'))).toBe(schemaChecksum(file));
+  });
+
+  it.each([
+    ['a table by its names', fileOf('s', 't', []), 's/t/meta/schema_'],
+    ['a table by its id', fileOf('s', 't', []), '12/meta/schema_'],
+    ['a schema by its name', fileOf('s', '', []), 's/meta/schema_'],
+    ['a schema by its name, under ids too', fileOf('s', '', []), 's/meta/schema_'],
+  ])('stands in the folder of %s', (what, file, prefix) => {
+    const options = { ...DEFAULT_PATH_OPTIONS, useTableIdAsPath: /id/.test(what) };
+    expect(schemaFilePrefix(file, 12, options)).toBe(prefix);
+    expect(schemaFilePath(file, 12, options)).toMatch(new RegExp(`^${prefix}100_\\d{10}\\.json$`));
   });
 
   it.each([
