@@ -54,7 +54,8 @@ export class Metrics {
 
   /** The counter of a series: the same one whenever it is asked for. */
   counter<Label extends string>(definition: MetricDefinition<Label>, labels: MetricLabels<Label>): Counter {
-    const key = JSON.stringify([definition.name, ...definition.labels.map((label) => labels[label])]);
+    let key = definition.name;
+    for (const label of definition.labels) key += `\0${labels[label]}`;
     let counter = this.#counters.get(key);
     if (counter === undefined) {
       const made = new Counter();
