@@ -1,4 +1,4 @@
-import { crc32 } from 'node:zlib';
+import { crc32Of } from '../formats/checksum.ts';
 
 /**
  * What an entry is on disk (spec storage-sink §2.7), little-endian: u32 count (always 1), u32 key length, u32 value length, u32 rows, key, value.
@@ -56,16 +56,16 @@ export function packBlobs(sources: readonly BlobSource[]): PackedBlobs {
     if (bytes <= SMALL_BYTES) {
       if (key !== null) to += key.copy(stage, to);
       for (const piece of value) to += piece.copy(stage, to);
-      checksums.push(crc32(stage.subarray(start, to)));
+      checksums.push(crc32Of(stage.subarray(start, to)));
     } else {
-      let checksum = crc32(stage.subarray(start, to));
+      let checksum = crc32Of(stage.subarray(start, to));
       cut();
       if (key !== null) {
-        checksum = crc32(key, checksum);
+        checksum = crc32Of(key, checksum);
         pieces.push(key);
       }
       for (const piece of value) {
-        checksum = crc32(piece, checksum);
+        checksum = crc32Of(piece, checksum);
         pieces.push(piece);
       }
       checksums.push(checksum);
@@ -93,7 +93,7 @@ export interface BlobContent {
 /** The content of a blob, in views of it; or a sentence that says why it is not the one that was written. Whatever the bytes are, nothing is allocated by them. */
 export function readBlob(blob: Buffer, length: number, checksum: number): BlobContent | string {
   if (blob.length < length) return `it ends after ${blob.length} of ${length} bytes`;
-  const found = crc32(blob);
+  const found = crc32Of(blob);
   if (found !== checksum) return `its checksum is ${found}, it was ${checksum}`;
   if (length < FRAME_BYTES) return `${length} bytes hold no frame`;
   const [count, keyBytes, valueBytes] = [blob.readUInt32LE(0), blob.readUInt32LE(4), blob.readUInt32LE(8)];

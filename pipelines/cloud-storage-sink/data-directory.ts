@@ -1,6 +1,6 @@
-import { crc32 } from 'node:zlib';
 import { MillraceError, reasonOf } from '../../lib/errors.ts';
 import type { DispatcherId } from '../../lib/events/index.ts';
+import { crc32Of } from '../../lib/formats/checksum.ts';
 import {
   dataFilePath,
   fileStem,
@@ -61,7 +61,7 @@ export class DataDirectory {
     const { store } = this.#target;
     const path = this.nextFile;
     const bytes = parts.reduce((sum, part) => sum + part.length, 0);
-    const checksum = parts.reduce((sum, part) => crc32(part, sum), 0);
+    const checksum = parts.reduce((sum, part) => crc32Of(part, sum), 0);
     const sidecar = sidecarOf({ rows, bytes, crc32: checksum }, runs);
     if (this.#isSidecarLeft) await store.put(this.#nextSidecar, sidecar);
     else if (!(await store.putIfAbsent(this.#nextSidecar, sidecar))) throw this.#foreign(path, 'another process writes here');
@@ -102,7 +102,7 @@ export class DataDirectory {
     let checksum = 0;
     for await (const chunk of chunks ?? []) {
       bytes += chunk.length;
-      checksum = crc32(chunk, checksum);
+      checksum = crc32Of(chunk, checksum);
     }
     if (bytes !== positions.bytes || checksum !== positions.crc32)
       throw this.#foreign(path, 'it is not the file that its sidecar describes');

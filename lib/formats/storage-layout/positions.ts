@@ -1,5 +1,5 @@
-import { crc32 } from 'node:zlib';
 import { MAX_ORDINAL, type Position, type RowBlock } from '../../events/index.ts';
+import { crc32Of } from '../checksum.ts';
 import { stringifyJson } from '../json.ts';
 import { isCount, parseCommitTs, parseStoredJson } from './stored-json.ts';
 
@@ -62,7 +62,7 @@ export function describeFile(parts: readonly Uint8Array[], runs: readonly Positi
   let checksum = 0;
   for (const part of parts) {
     bytes += part.length;
-    checksum = crc32(part, checksum);
+    checksum = crc32Of(part, checksum);
   }
   return { rows: rowsOfRuns(runs), bytes, crc32: checksum, runs };
 }
