@@ -5,9 +5,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Workload } from '../../examples/first-light/workload.ts';
+import { seededRandom } from '../../lib/testing/random.ts';
 import { cli, startCli, verdictsOf } from '../support/cli.ts';
 import { startPostgres, type TestPostgres } from '../support/postgres.ts';
-import { seededRandom } from '../../lib/testing/random.ts';
 
 const KILLS_IN_SNAPSHOT = 8;
 const KILLS_UNDER_LOAD = 14;

@@ -2,10 +2,10 @@ import { describe, expect, it } from '@jest/globals';
 import { type ChangeEvent, ddlEvent, dmlEvent, RowBlockWriter, type RowValues, truncateEvent } from '../../../lib/events/index.ts';
 import { parseMetadata } from '../../../lib/formats/storage-layout/index.ts';
 import { MemoryStore } from '../../../lib/stores/index.ts';
+import { seededRandom } from '../../../lib/testing/random.ts';
 import { readTable } from '../../../pipelines/index.ts';
 import { FaultStore } from '../../support/fault-store.ts';
 import { type ManualClock, manualClock } from '../../support/manual-clock.ts';
-import { seededRandom } from '../../../lib/testing/random.ts';
 import { runSink, type Transaction, table } from '../../support/sink-world.ts';
 
 const SEEDS = 8;
