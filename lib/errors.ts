@@ -247,8 +247,9 @@ export const ERRORS = {
     remedy: 'Make it a folder that the process may write to, with room left, or name another one (--state).',
   },
   MR_ALREADY_RUNNING: {
-    message: 'pipeline {pipeline} runs in this process already, with its checkpoint in {where}',
-    remedy: 'Wait until the first run has ended (`done`), or give the second pipeline a name or a checkpoint store of its own.',
+    message: 'pipeline {pipeline} {state}, with its checkpoint in {where}',
+    remedy:
+      'Wait until the first run has ended (`done`) and its store has closed: one that stalls is kept until it answers, since two runs must not write one checkpoint. Or give the second pipeline a name or a checkpoint store of its own.',
   },
   MR_STATE_LOCKED: {
     message: 'the state in {path} is in use by process {pid} on host {host}',

@@ -18,7 +18,7 @@ export function tableMatcher(patterns: readonly string[], option = 'tables'): (s
     throw new MillraceError('MR_INVALID_OPTION', {
       option,
       value: JSON.stringify(patterns),
-      bound: 'at least one pattern that includes tables, such as public.*',
+      bound: 'at least one pattern that includes tables: schema.table, such as public.orders or public.*',
     });
   }
   return (schema, name) => {

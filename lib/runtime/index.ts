@@ -6,5 +6,6 @@ export * from './define.ts';
 export * from './describe.ts';
 export * from './logger.ts';
 export * from './run.ts';
+export type * from './run-options.ts';
 export * from './sink.ts';
 export type * from './status.ts';

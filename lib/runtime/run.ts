@@ -1,47 +1,19 @@
 import { type MonoTypeOperatorFunction, Observable, Subscription } from 'rxjs';
 import { catchError, tap } from 'rxjs/operators';
 import { isMillraceError, MillraceError, reasonOf } from '../errors.ts';
-import {
-  type Clock,
-  type Context,
-  createContext,
-  type Logger,
-  Metrics,
-  Progress,
-  pump,
-  requireNumber,
-  silentLogger,
-  systemClock,
-} from '../flow/index.ts';
+import { type Clock, type Context, createContext, type Logger, Metrics, Progress, pump, silentLogger, systemClock } from '../flow/index.ts';
 import type { OpenSource, SourceContext } from '../sources/source.ts';
 import { formatBytes, formatDuration } from '../units.ts';
 import { CheckpointLoop } from './checkpoint-loop.ts';
+import { Closers } from './closers.ts';
 import type { PipelineDefinition } from './define.ts';
 import { type MetricsAddress, metricsAddress } from './metrics-server.ts';
-import { takePlace } from './one-run.ts';
+import { type Place, takePlace } from './one-run.ts';
 import { meterPipeline, RUN_METRICS, serveRunMetrics } from './run-metrics.ts';
+import { checkOptions, type RunOptions } from './run-options.ts';
 import type { OpenSink } from './sink.ts';
 import { guardStage } from './stage-guard.ts';
 import { type RunStatus, StatusBoard } from './status.ts';
-
-export interface RunOptions {
-  /** Default: silent. `createLogger` makes one of pino. */
-  readonly logger?: Logger;
-  /** Aborting it is `stop({ drain: true })`. */
-  readonly signal?: AbortSignal;
-  readonly clock?: Clock;
-  /** `caught-up`: stop, drained, once everything that the source had when the run started is flushed. Default: run until stopped. */
-  readonly until?: 'caught-up';
-  /** A stop with drain fails with MR_DRAIN_TIMEOUT after this long. Default 60 s. */
-  readonly drainTimeoutMs?: number;
-  /** Bytes between source and sink at which the source waits. Default 8 MiB. */
-  readonly maxBytesInFlight?: number;
-  /**
-   * While the run lasts, `/metrics` (Prometheus's text format) and `/healthz` are served at this port of the loopback interface, or at `host:port`; 0 takes any
-   * free port, which the log tells. Default: nothing listens.
-   */
-  readonly metricsPort?: number | string;
-}
 
 /** A run that was started. */
 export interface Running {
@@ -68,8 +40,6 @@ export interface RunSummary {
 }
 
 const DRAIN_TIMEOUT_MS = 60_000;
-/** A part that does not close in this time is left to itself. */
-const CLOSE_TIMEOUT_MS = 5_000;
 
 /**
  * Runs a pipeline: loads its checkpoint, opens sink and source, and moves deliveries from one to the other until it is stopped, fails, or the source ends.
@@ -103,7 +73,7 @@ class Run implements Running {
   #fail: (error: unknown) => void = () => {};
   #isHalted = false;
   #loop: CheckpointLoop | null = null;
-  #closers: Closer[] = [];
+  readonly #closers: Closers;
   #cancelDrainTimer = () => {};
   #caughtUpAt: bigint | null = null;
 
@@ -113,6 +83,7 @@ class Run implements Running {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     this.#logger = options.logger ?? silentLogger;
+    this.#closers = new Closers(this.#clock, this.#logger);
     this.#metricsAddress = options.metricsPort === undefined ? null : metricsAddress(options.metricsPort, 'metricsPort');
     this.#board = new StatusBoard(this.#clock, (status) => this.#stopIfCaughtUp(status));
     this.status$ = this.#board.status$;
@@ -164,8 +135,8 @@ class Run implements Running {
 
   async #steps(): Promise<void> {
     const { name, checkpoint: store } = this.#definition;
-    const giveBack = takePlace(store, name);
-    this.#closers.push({ part: 'checkpoint store', close: () => this.#closeStore().finally(giveBack) });
+    const place = takePlace(store, name);
+    this.#closers.add('checkpoint store', () => this.#closeStore(place));
     const metrics = this.#metricsAddress === null ? new Metrics() : await this.#unlessStopping(this.#serveMetrics(this.#metricsAddress));
     const loaded = await this.#part('MR_CHECKPOINT_FAILED', { pipeline: name, where: store.name }, () =>
       this.#unlessStopping(store.load(name)),
@@ -197,7 +168,7 @@ class Run implements Running {
     await this.#flow(source, sink, context);
     await loop.finish();
     // The source may store that a snapshot is complete when it hears the confirmation (I5), so it closes before the loop ends.
-    await this.#close('source');
+    await this.#closers.close('source');
     await loop.idle();
   }
 
@@ -259,8 +230,8 @@ class Run implements Running {
 
   /** A part that opened after the run had ended is closed at once: nobody else knows of it. */
   #register<Part extends { close(): Promise<void> }>(part: string, opened: Part): Part {
-    this.#closers.push({ part, close: () => opened.close() });
-    if (this.#isHalted) void this.#close(part);
+    this.#closers.add(part, () => opened.close());
+    if (this.#isHalted) void this.#closers.close(part);
     return opened;
   }
 
@@ -315,7 +286,7 @@ class Run implements Running {
     this.#stream.unsubscribe();
     this.#loop?.stop(failure?.error ?? this.#stopped());
     this.#draining.abort();
-    await this.#close();
+    await this.#closers.close();
     const { checkpointTs, rows, bytes, files, tables } = this.#board.close(failure === null ? 'closed' : 'failed');
     if (failure !== null) {
       this.#logger.error({ pipeline, checkpointTs, err: failure.error }, reasonOf(failure.error));
@@ -325,30 +296,15 @@ class Run implements Running {
     return { drained, checkpointTs, rows, bytes, files, tables };
   }
 
-  /** Closes, in the reverse order of opening, all parts or one. A part that fails to close, or hangs, is logged and does not keep the others open. */
-  async #close(only?: string): Promise<void> {
-    const closing = this.#closers.filter(({ part }) => only === undefined || part === only);
-    this.#closers = this.#closers.filter((closer) => !closing.includes(closer));
-    for (const { part, close } of closing.reverse()) {
-      let cancel = () => {};
-      const late = new Promise<'late'>((resolve) => {
-        cancel = this.#clock.after(CLOSE_TIMEOUT_MS, () => resolve('late'));
-      });
-      try {
-        const outcome = await Promise.race([close(), late]);
-        if (outcome === 'late') this.#logger.warn({ part, waited: formatDuration(CLOSE_TIMEOUT_MS) }, 'a part did not close in time');
-      } catch (error) {
-        this.#logger.warn({ part, reason: reasonOf(error) }, 'a part failed to close');
-      } finally {
-        cancel();
-      }
-    }
-  }
-
   /** After the save in flight, so that whoever takes the store next does not meet it. */
-  async #closeStore(): Promise<void> {
-    await this.#loop?.settled();
-    await this.#definition.checkpoint.close?.(this.#definition.name);
+  async #closeStore(place: Place): Promise<void> {
+    place.leave();
+    try {
+      await this.#loop?.settled();
+      await this.#definition.checkpoint.close?.(this.#definition.name);
+    } finally {
+      place.giveBack();
+    }
   }
 
   /** One call of a part: what it throws becomes an error of the table. None begins after a halt. */
@@ -388,11 +344,6 @@ class Run implements Running {
   }
 }
 
-interface Closer {
-  readonly part: string;
-  close(): Promise<void>;
-}
-
 interface Opened {
   readonly context: Context;
   readonly loop: CheckpointLoop;
@@ -419,12 +370,4 @@ function whenTaken<T>(after: () => void): MonoTypeOperatorFunction<T> {
         complete: () => subscriber.complete(),
       }),
     );
-}
-
-function checkOptions({ drainTimeoutMs, maxBytesInFlight, until }: RunOptions): void {
-  if (drainTimeoutMs !== undefined) requireNumber('drainTimeoutMs', drainTimeoutMs, 0);
-  if (maxBytesInFlight !== undefined) requireNumber('maxBytesInFlight', maxBytesInFlight, 1);
-  if (until !== undefined && until !== 'caught-up') {
-    throw new MillraceError('MR_INVALID_OPTION', { option: 'until', value: String(until), bound: "'caught-up', or left out" });
-  }
 }

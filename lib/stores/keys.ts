@@ -5,6 +5,7 @@ export const RESERVED_FOLDER = '.millrace-tmp';
 
 /** Refuses a key that could leave its store or means nothing in one of them. Throws MR_STORE_INVALID_KEY. */
 export function checkKey(key: string): void {
+  if (PLAIN.test(key)) return;
   const reason = faultOf(key.split('/'), key);
   if (reason !== null) throw new MillraceError('MR_STORE_INVALID_KEY', { key, reason });
 }
@@ -14,6 +15,9 @@ export function checkPrefix(prefix: string): void {
   const reason = prefix.includes('/') ? faultOf(prefix.split('/').slice(0, -1), prefix) : null;
   if (reason !== null) throw new MillraceError('MR_STORE_INVALID_KEY', { key: prefix, reason });
 }
+
+/** Components of ASCII that do not lead with a dot: nearly every key, and nothing to find fault with. */
+const PLAIN = /^[\w%=-][\w.%=-]*(?:\/[\w%=-][\w.%=-]*)*$/;
 
 function faultOf(components: string[], key: string): string | null {
   if (key.startsWith('/')) return 'it begins with a slash';

@@ -1,6 +1,7 @@
 import { type ChangeEvent, Delivery } from '../events/index.ts';
 import { compare, type Happening } from './marbles/compare.ts';
 import { failAt, type PlacedMark, parseDiagram } from './marbles/diagram.ts';
+import { behindLetter } from './marbles/expect-acks.ts';
 import { type DeliveryValues, ItemMaker } from './marbles/item-maker.ts';
 import { notationOf } from './marbles/notation.ts';
 import type { MarbleTables } from './marbles/tables.ts';
@@ -47,14 +48,18 @@ export function compareArrivals(actual: readonly Moment[], text: string, values:
   compare('the sink', expectations(diagram.marks, textOf), happenings(actual));
 }
 
-/** The same for acks: `enqueued:a@5`, `flushed:[a@5,b@5]`. */
+/** The same for acks: `enqueued:a@5`, `flushed:[a@5,b@5]`, or letters that stand for them. */
 export function compareAcks(actual: readonly Moment[], text: string, values: DeliveryValues | undefined, tables: MarbleTables): void {
   const diagram = parseDiagram(text);
   const maker = new ItemMaker(diagram, values, tables);
-  const textOf = ({ item, at }: PlacedMark) => {
+  const textOf = ({ item: written, at }: PlacedMark) => {
+    const item = behindLetter(written, values);
     if (item?.is !== 'enqueued' && item?.is !== 'flushed')
       return failAt(diagram, at, 'this is no ack', 'Acks are enqueued:a@5, flushed:[a@5,b@5], flushed:x');
-    return `${item.is}:${changesText(maker.delivery(item.of, at))}`;
+    const changes = changesText(maker.delivery(item.of, at));
+    if (changes === null)
+      return failAt(diagram, at, 'this is an ack of nothing that changes the sink', 'Show only acks of deliveries with changes');
+    return `${item.is}:${changes}`;
   };
   compare('the acks', expectations(diagram.marks, textOf), happenings(actual));
 }

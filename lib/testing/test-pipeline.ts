@@ -4,7 +4,8 @@ import type { Logger } from '../flow/index.ts';
 import type { CheckpointStore } from '../runtime/checkpoint.ts';
 import { memoryCheckpoint } from '../runtime/checkpoint-memory.ts';
 import { definePipeline, isPipelineDefinition, type PipelineDefinition } from '../runtime/define.ts';
-import { type Running, type RunOptions, type RunSummary, run } from '../runtime/run.ts';
+import { type Running, type RunSummary, run } from '../runtime/run.ts';
+import type { RunOptions } from '../runtime/run-options.ts';
 import type { Sink } from '../runtime/sink.ts';
 import type { Source } from '../sources/source.ts';
 import { MemoryStore } from '../stores/memory.ts';
@@ -68,7 +69,10 @@ export interface TestPipeline {
   feed(diagram: string, values?: DeliveryValues): void;
   /** Commits these now: each array is one delivery, a bare event is one of its own. */
   feed(...deliveries: readonly (ChangeEvent | readonly ChangeEvent[])[]): void;
-  /** Lets virtual time pass. Rejects with the error that has ended the run, once. */
+  /**
+   * Lets virtual time pass. Rejects with the error that has ended the run: once, here, in `crash`, `restart` or `stop`, whichever comes first, unless somebody
+   * has asked for the end of that run with `done` or `stop`. One that nobody has heard of fails the test at the end of `virtualTime`.
+   */
   advance(ms: number): Promise<void>;
   /** The process dies, as by SIGKILL: nothing of this life happens any more, and what is not durable is lost. */
   crash(): void;
@@ -76,11 +80,14 @@ export interface TestPipeline {
   restart(): void;
   /** Stops it, drained by default; resolves and rejects as the run does. */
   stop(options?: { readonly drain?: boolean }): Promise<RunSummary>;
-  /** How the life that runs ends; whoever asks for it hears of its failure, and `advance` does not tell it again. */
+  /** How the life that runs ends; whoever asks for it hears of its failure, and nothing else tells it again. */
   readonly done: Promise<RunSummary>;
   /** Expects what has reached the sink so far, in all lives: deliveries with changes, at their virtual time. */
   expectArrivals(diagram: string, values?: DeliveryValues): void;
-  /** Expects the acks of these deliveries so far: `enqueued:a@5`, `flushed:a@5`. */
+  /**
+   * Expects the acks of these deliveries so far: `enqueued:a@5`, `flushed:a@5`. Where two are closer in time than their texts are long, letters stand for them:
+   * `{ x: 'enqueued:a@5' }`.
+   */
   expectAcks(diagram: string, values?: DeliveryValues): void;
   /** What reached the sink, in all lives. */
   readonly arrivals: readonly Arrival[];
@@ -141,6 +148,7 @@ class Bench implements TestPipeline {
     this.sink = typeof options.sink === 'object' ? options.sink : memorySink();
     this.#define = isPipelineDefinition(definition) ? (parts) => this.#swapped(definition, parts) : definition;
     this.#start();
+    options.clock.atEnd(() => this.#tell());
   }
 
   get checkpointTs(): bigint | null {
@@ -182,24 +190,25 @@ class Bench implements TestPipeline {
 
   async advance(ms: number): Promise<void> {
     await this.#options.clock.advance(ms);
-    const failure = this.#failure;
-    this.#failure = null;
-    if (failure !== null) throw failure.error;
+    this.#tell();
   }
 
   crash(): void {
+    this.#tell();
     this.#require('crash', 'runs');
     this.#state = 'has crashed';
     this.#life.end();
   }
 
   restart(): void {
+    this.#tell();
     if (this.#state === 'runs') throw this.#misused('restart');
     this.#start();
   }
 
   stop(options?: { readonly drain?: boolean }): Promise<RunSummary> {
-    this.#require('stop', 'runs');
+    if (this.#failure === null) this.#require('stop', 'runs');
+    this.#failure = null;
     this.#isWatched = true;
     return this.#running.stop(options);
   }
@@ -208,10 +217,6 @@ class Bench implements TestPipeline {
     const { clock, storeLatencyMs, logger, maxBytesInFlight, drainTimeoutMs } = this.#options;
     const life = new ProcessLife(clock);
     const number = ++this.#lives;
-    this.#life = life;
-    this.#state = 'runs';
-    this.#failure = null;
-    this.#isWatched = false;
     const parts: TestParts = {
       source: life.source(this.source),
       sink: this.sink,
@@ -225,10 +230,13 @@ class Bench implements TestPipeline {
     const sink = life.sink(made.sink, (delivery) => this.#arrived(delivery, life, number));
     const runOptions = {
       ...(logger && { logger }),
-      ...(maxBytesInFlight && { maxBytesInFlight }),
-      ...(drainTimeoutMs && { drainTimeoutMs }),
+      ...(maxBytesInFlight !== undefined && { maxBytesInFlight }),
+      ...(drainTimeoutMs !== undefined && { drainTimeoutMs }),
     };
     this.#running = run(definePipeline({ ...made, stages, sink }), { ...runOptions, clock: life.clock });
+    this.#life = life;
+    this.#state = 'runs';
+    this.#isWatched = false;
     this.#running.done.then(
       () => this.#ended(life, null),
       (error: unknown) => this.#ended(life, { error }),
@@ -256,6 +264,13 @@ class Bench implements TestPipeline {
     life.end();
     this.#state = 'has ended';
     if (!this.#isWatched) this.#failure = failure;
+  }
+
+  /** What ended the run, where nobody has heard of it yet. */
+  #tell(): void {
+    const failure = this.#failure;
+    this.#failure = null;
+    if (failure !== null) throw failure.error;
   }
 
   #require(call: string, state: 'runs'): void {

@@ -1,6 +1,6 @@
 import { type SchedulerAction, type SchedulerLike, Subscription } from 'rxjs';
 import { MillraceError } from '../errors.ts';
-import { type Clock, sleepWith } from '../flow/index.ts';
+import { type Clock, requireNumber, sleepWith } from '../flow/index.ts';
 import { seededRandom } from './random.ts';
 
 /**
@@ -17,6 +17,7 @@ export class VirtualClock implements Clock {
   #ranNow = 0;
   /** Calls of `advance` and `settle` under way: until they are done, `until` moves nothing on. */
   #driving = 0;
+  readonly #ends: (() => void)[] = [];
 
   /** @param seed of `random`. */
   constructor(seed = 1) {
@@ -28,7 +29,14 @@ export class VirtualClock implements Clock {
     return this.#nowMs;
   }
 
+  /**
+   * What is asked for after an infinite time never comes, and nothing waits for it; a time below 0 is 0.
+   *
+   * @throws MR_INVALID_OPTION when `delayMs` is no number.
+   */
   after(delayMs: number, fn: () => void): () => void {
+    if (Number.isNaN(delayMs)) throw new MillraceError('MR_INVALID_OPTION', { option: 'delayMs', value: 'NaN', bound: 'a number of ms' });
+    if (delayMs === Number.POSITIVE_INFINITY) return () => {};
     const timer: Timer = { atMs: this.#nowMs + Math.max(0, delayMs), order: 0, fn };
     this.#timers.push(timer);
     return () => {
@@ -63,11 +71,12 @@ export class VirtualClock implements Clock {
   /**
    * Moves time on by `ms`, running on the way whatever is due, promises included.
    *
-   * @throws MR_VIRTUAL_TIME_STALLED when timers set each other without end and no time passes.
+   * @throws MR_VIRTUAL_TIME_STALLED when timers set each other without end and no time passes; MR_INVALID_OPTION for a time that is negative or endless.
    */
   advance(ms: number): Promise<void> {
     const untilMs = this.#nowMs + ms;
     return this.#drive(async () => {
+      requireNumber('ms', ms, 0, Number.MAX_SAFE_INTEGER, true);
       await oneTurn();
       for (let next = this.nextMs; next !== null && next <= untilMs; next = this.nextMs) {
         this.#move();
@@ -106,6 +115,16 @@ export class VirtualClock implements Clock {
     return promise;
   }
 
+  /** @internal `check` throws at the end of the test what nobody has heard of. */
+  atEnd(check: () => void): void {
+    this.#ends.push(check);
+  }
+
+  /** @internal The test ends: whoever has something to say says it. */
+  end(): void {
+    for (const check of this.#ends) check();
+  }
+
   #move(): void {
     this.step();
     if (this.#ranNow >= TIMERS_MAX) throw this.#stalled(`${TIMERS_MAX} timers have run at this instant, and set others of 0 ms`);
@@ -128,7 +147,7 @@ export class VirtualClock implements Clock {
 
 const DAY_MS = 86_400_000;
 /** At one instant. */
-const TIMERS_MAX = 200_000;
+const TIMERS_MAX = 20_000;
 /** Kept from the first: whoever fakes the global one later means others. */
 const turn = setImmediate;
 

@@ -38,7 +38,7 @@ export interface VirtualTimeOptions {
  *
  * @returns what `body` gives.
  * @throws MR_REAL_TIMER when a real timer was asked for, also where the error was caught on its way; MR_VIRTUAL_TIME_STALLED when `body` waits for something
- * that is not on the clock, or for longer than `maxMs`; MR_VIRTUAL_TIME_NESTED.
+ * that is not on the clock, or for longer than `maxMs`; MR_VIRTUAL_TIME_NESTED; the failure of a `testPipeline` that nobody has heard of.
  */
 export async function virtualTime<T>(
   body: (time: VirtualTime) => Promise<T> | T,
@@ -50,10 +50,13 @@ export async function virtualTime<T>(
     const test = Promise.resolve({ clock, context: createContext({ clock }) }).then(body);
     const result = await clock.until(Promise.race([test, guard.failed]), maxMs);
     guard.check();
+    clock.end();
     return result;
   } catch (error) {
     guard.check();
     if (!isMillraceError(error, 'MR_VIRTUAL_TIME_STALLED')) throw error;
+    // A run that has failed is why what the test waits for does not come.
+    clock.end();
     const outside = guard.waitingOutside();
     if (outside.length === 0) throw error;
     const reason = `${error.details['reason']}, and outside of it wait ${outside.join(', ')}`;

@@ -5,6 +5,7 @@
  */
 export function escapeName(name: string): string {
   const reserved = RESERVED.test(name);
+  if (!reserved && PLAIN.test(name)) return name;
   let escaped = '';
   const bytes = Buffer.from(name);
   for (let i = 0; i < bytes.length; i++) {
@@ -26,6 +27,8 @@ export function unescapeName(escaped: string): string | null {
   return escapeName(name) === escaped ? name : null;
 }
 
+/** Nothing in it is encoded. */
+const PLAIN = /^[A-Za-z0-9_-][A-Za-z0-9_.-]*$/;
 const KEPT = /[A-Za-z0-9_.-]/;
 const KEPT_FIRST = /[A-Za-z0-9_-]/;
 /** `metadata`, `meta`, a date component, a table id or version. */

@@ -114,7 +114,7 @@ export class SubscriptionExpectation extends Expected {
 }
 
 /** A letter stands for the ack or the reset that its value writes: where two are closer than their texts are long. */
-function behindLetter(item: Item | null, values: Readonly<Record<string, unknown>> | undefined): Item | null {
+export function behindLetter(item: Item | null, values: Readonly<Record<string, unknown>> | undefined): Item | null {
   if (item?.is !== 'letter' || values === undefined || !Object.hasOwn(values, item.letter)) return item;
   const value = values[item.letter];
   if (typeof value !== 'string') return item;

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { filter, firstValueFrom, lastValueFrom, VirtualTimeScheduler } from 'rxjs';
 import { clockOf, silentLogger } from '../../../lib/flow/index.ts';
 import { definePipeline, type Running, type RunOptions, type RunStatus, run } from '../../../lib/runtime/index.ts';
-import { manualClock } from '../../support/manual-clock.ts';
+import { type ManualClock, manualClock } from '../../support/manual-clock.ts';
 import { errorOf, pass, pipelineIn, transaction, World, type WorldSinkOptions, type WorldSourceOptions } from '../../support/run-world.ts';
 
 describe('run', () => {
@@ -81,6 +81,40 @@ describe('run', () => {
     await expect(run(definition).done).rejects.toMatchObject({ code: 'MR_ALREADY_RUNNING', details: { pipeline: 'test' } });
     expect(world.entries('store.close')).toEqual([]);
     await expect(first.stop()).resolves.toMatchObject({ drained: true });
+    await expect(run(definition, { signal: AbortSignal.abort() }).done).resolves.toMatchObject({ rows: 0 });
+  });
+
+  it('keeps its place while its store stalls, beyond its own end, and tells the next run so: two never write one checkpoint', async () => {
+    const world = new World();
+    const clock = manualClock();
+    let answer = () => {};
+    const answered = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    let ask = () => {};
+    const asked = new Promise<void>((resolve) => {
+      ask = resolve;
+    });
+    const onSave = () => {
+      ask();
+      return answered;
+    };
+    const definition = pipelineIn(world, { source: { deliveries: () => [transaction(5n)], stays: true }, store: { onSave } });
+    const first = run(definition, { clock });
+    const early = await errorOf(run(definition).done);
+    expect(early.message).toContain('MR_ALREADY_RUNNING: pipeline test runs in this process already');
+    await asked;
+    const stopped = first.stop({ drain: false });
+    await settledOn(clock, stopped);
+    await expect(stopped).resolves.toMatchObject({ drained: false });
+    expect(world.entries('store.close')).toEqual([]);
+    const late = await errorOf(run(definition).done);
+    expect(late.message).toContain(
+      'MR_ALREADY_RUNNING: pipeline test has ended in this process, but its checkpoint store has not closed yet',
+    );
+    answer();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(world.entries('store.close')).toEqual(['store.close']);
     await expect(run(definition, { signal: AbortSignal.abort() }).done).resolves.toMatchObject({ rows: 0 });
   });
 
@@ -262,3 +296,16 @@ describe('run', () => {
     expect(again).toEqual(seen);
   });
 });
+
+/** Moves time on until `promise` has settled. */
+async function settledOn(clock: ManualClock, promise: Promise<unknown>): Promise<void> {
+  let isOpen = true;
+  const done = () => {
+    isOpen = false;
+  };
+  promise.then(done, done);
+  while (isOpen) {
+    await new Promise((resolve) => setImmediate(resolve));
+    if (isOpen) clock.advance(1000);
+  }
+}

@@ -293,4 +293,81 @@ describe('testPipeline', () => {
       expect(test.checkpointTs).toBe(7n);
     }),
   );
+
+  const broken = () =>
+    perEvent('picky', () => {
+      throw new Error('not this one');
+    });
+
+  it('fails the test at its end when nobody has heard of a failure, whatever the test does not call', async () => {
+    const ended = virtualTime(async ({ clock }) => {
+      const test = testPipeline(definition(broken()), { clock });
+      test.feed(...events('a@5'));
+      await clock.advance(10);
+    });
+    expect(await errorOf(ended)).toMatchObject({ code: 'MR_STAGE_FAILED', details: { stage: 'picky' } });
+  });
+
+  it('tells the failure instead of saying only that the test waits for what never comes', async () => {
+    const ended = virtualTime(async ({ clock }) => {
+      const test = testPipeline(definition(broken()), { clock });
+      test.feed(...events('a@5'));
+      await new Promise(() => {});
+    });
+    expect(await errorOf(ended)).toMatchObject({ code: 'MR_STAGE_FAILED' });
+  });
+
+  it.each(['restart', 'crash', 'stop'] as const)('tells the failure of a run at a %s, once', (call) =>
+    virtualTime(async ({ clock }) => {
+      const test = testPipeline(definition(broken()), { clock });
+      test.feed(...events('a@5'));
+      await clock.advance(10);
+      expect(await errorOf((async () => test[call]())())).toMatchObject({ code: 'MR_STAGE_FAILED' });
+      test.restart();
+      await expect(test.done).rejects.toMatchObject({ code: 'MR_STAGE_FAILED' });
+    }),
+  );
+
+  it(
+    'lets letters stand for acks that are closer in time than their texts are long',
+    inTime(async ({ clock }) => {
+      const test = testPipeline(definition(), { clock });
+      test.feed('---a@5 -b@6');
+      await test.advance(100);
+      test.expectAcks('---(ef)(gh)', { e: 'enqueued:a@5', f: 'flushed:a@5', g: 'enqueued:x', h: 'flushed:[b@6]', x: 'b@6' });
+    }),
+  );
+
+  it.each([
+    ['flushed:[res@5]', {}, 'an ack of nothing that changes the sink'],
+    ['x', { x: 'flushed:[res@5]' }, 'an ack of nothing that changes the sink'],
+    ['x', { x: 'a@5' }, 'this is no ack'],
+  ])('says that %s %j is no ack that it could have seen', (diagram, values, reason) =>
+    virtualTime(async ({ clock }) => {
+      const test = testPipeline(definition(), { clock });
+      await test.advance(10);
+      expect(() => test.expectAcks(diagram, values)).toThrow(reason);
+    }),
+  );
+
+  it.each([
+    [{ maxBytesInFlight: 0 }, 'maxBytesInFlight'],
+    [{ maxBytesInFlight: -1 }, 'maxBytesInFlight'],
+    [{ drainTimeoutMs: Number.NaN }, 'drainTimeoutMs'],
+  ])('refuses what a run refuses: %j', (options, option) =>
+    virtualTime(async ({ clock }) => {
+      const error = await errorOf((async () => testPipeline(definition(), { clock, ...options }))());
+      expect(error).toMatchObject({ code: 'MR_INVALID_OPTION', details: { option } });
+    }),
+  );
+
+  it(
+    'gives a drain no time at all where it is told so',
+    inTime(async ({ clock }) => {
+      const test = testPipeline(definition(), { clock, drainTimeoutMs: 0, sink: memorySink({ writeMs: 100 }) });
+      test.feed(...events('a@5'));
+      await test.advance(10);
+      expect(await errorOf(test.stop())).toMatchObject({ code: 'MR_DRAIN_TIMEOUT' });
+    }),
+  );
 });

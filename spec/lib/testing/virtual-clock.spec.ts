@@ -62,4 +62,32 @@ describe('VirtualClock', () => {
     expect(draw(7)).toEqual(draw(7));
     expect(draw(7)).not.toEqual(draw(8));
   });
+
+  it.each([
+    ['after', (clock: VirtualClock) => clock.after(Number.NaN, () => {})],
+    ['sleep', (clock: VirtualClock) => clock.sleep(Number.NaN)],
+    ['schedule', (clock: VirtualClock) => clock.scheduler.schedule(() => {}, Number.NaN)],
+    ['advance', (clock: VirtualClock) => clock.advance(Number.NaN)],
+    ['advance backwards', (clock: VirtualClock) => clock.advance(-1)],
+    ['advance for ever', (clock: VirtualClock) => clock.advance(Number.POSITIVE_INFINITY)],
+  ])('refuses a time that is none: %s', async (_, call) => {
+    const clock = new VirtualClock();
+    await expect((async () => call(clock))()).rejects.toMatchObject({ code: 'MR_INVALID_OPTION' });
+    expect([clock.now(), clock.nextMs]).toEqual([0, null]);
+  });
+
+  it('never comes to what is asked for after an infinite time, as a real clock would not', async () => {
+    const clock = new VirtualClock();
+    const log: string[] = [];
+    const cancel = clock.after(Number.POSITIVE_INFINITY, () => log.push('never'));
+    clock.after(Number.NEGATIVE_INFINITY, () => log.push('at once'));
+    const stop = new AbortController();
+    const sleeping = clock.sleep(Number.POSITIVE_INFINITY, stop.signal).then(() => log.push('woken'));
+    await clock.advance(1e9);
+    expect([log, clock.nextMs, clock.step()]).toEqual([['at once'], null, false]);
+    cancel();
+    stop.abort();
+    await sleeping;
+    expect(log).toEqual(['at once', 'woken']);
+  });
 });

@@ -27,19 +27,19 @@ export class Arrivals {
   }
 
   changed(table: ExpectedTable, commitTs: bigint, ordinal: number): Breach | null {
-    const at = `${commitTs}/${ordinal} of ${table.fullName}`;
+    const at = () => `${commitTs}/${ordinal} of ${table.fullName}`;
     const index = table.indexOf(commitTs, ordinal);
     const next = this.#nextOf(table);
-    if (index < 0 || next === null) return { rule: 'order', reason: `${at} arrives, and nothing was committed there` };
+    if (index < 0 || next === null) return { rule: 'order', reason: `${at()} arrives, and nothing was committed there` };
     const isRepeated = this.#mayRepeat && index < next.index && commitTs === table.changes[next.index - 1]!.commitTs;
     if (isRepeated || commitTs <= this.#startTs) return null;
     if (commitTs <= this.#resolvedTs) {
-      return { rule: 'durable', reason: `${at} arrives behind the mark that resolved ${this.#resolvedTs}` };
+      return { rule: 'durable', reason: `${at()} arrives behind the mark that resolved ${this.#resolvedTs}` };
     }
-    if (index < next.index) return { rule: 'order', reason: `${at} arrives a second time, or out of order` };
+    if (index < next.index) return { rule: 'order', reason: `${at()} arrives a second time, or out of order` };
     if (index > next.index) {
       const left = table.changes[next.index]!;
-      return { rule: 'order', reason: `${at} arrives, and ${left.commitTs}/${left.ordinal} before it has not` };
+      return { rule: 'order', reason: `${at()} arrives, and ${left.commitTs}/${left.ordinal} before it has not` };
     }
     next.index++;
     return null;

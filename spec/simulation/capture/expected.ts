@@ -16,7 +16,8 @@ export class ExpectedTable {
   changes: Expected[] = [];
   /** The first commitTs of what is expected, as far as it is known. */
   from: bigint | null = null;
-  #byPosition = new Map<string, number>();
+  /** By commitTs, then by ordinal. */
+  #byPosition = new Map<bigint, Map<number, number>>();
   #snapshotRows = 0;
   /** Everything before is shown. */
   #shown = 0;
@@ -43,13 +44,18 @@ export class ExpectedTable {
   }
 
   add(commitTs: bigint, ordinal: number, rows: number): void {
-    this.#byPosition.set(`${commitTs}/${ordinal}`, this.changes.length);
+    let ofCommit = this.#byPosition.get(commitTs);
+    if (ofCommit === undefined) {
+      ofCommit = new Map();
+      this.#byPosition.set(commitTs, ofCommit);
+    }
+    ofCommit.set(ordinal, this.changes.length);
     this.changes.push({ commitTs, ordinal, rows, shown: 0 });
   }
 
   /** The place of a position in `changes`; −1 when nothing is expected there. */
   indexOf(commitTs: bigint, ordinal: number): number {
-    return this.#byPosition.get(`${commitTs}/${ordinal}`) ?? -1;
+    return this.#byPosition.get(commitTs)?.get(ordinal) ?? -1;
   }
 
   /** The place of the first change behind `commitTs`. */

@@ -38,7 +38,7 @@ export class PostgresOrigin implements Origin {
     const database = new SimDatabase({ random, now: () => sim.clock.now() });
     this.#database = database;
     this.#workload = new Workload(database, { random, unchangedToast: plan.unchangedToast });
-    const server = new SimServer({ database, clock: sim.clock, faults: plan.serverFaults });
+    const server = new SimServer({ database, sim, clock: sim.clock, faults: plan.serverFaults });
     this.#server = server;
     const { maxDeliveryBytes, snapshot } = plan;
     this.#postgres = simPostgres({ server, slot: SLOT, snapshot, maxDeliveryBytes, parts: parts.postgres });

@@ -36,7 +36,7 @@ export class SessionOrigin implements Origin {
     const random = () => sim.random();
     const service = new SimEventService({ random, pipeline: 'capture', beginningTs: BEGINNING });
     this.#service = service;
-    const session = simSession({ service, random, faults: plan.sessionFaults });
+    const session = simSession({ service, sim, random, faults: plan.sessionFaults });
     this.#session = session;
     this.source = session;
     this.#captured = service.tables.map((table) => {

@@ -54,12 +54,11 @@ export class WatchedStore implements ObjectStore {
   }
 
   putIfAbsent(key: string, body: ObjectBody): Promise<boolean> {
-    if (!this.#contents.has(key)) {
-      const content = wholeOf(body);
-      this.#contents.set(key, content);
-      this.#changed(key, undefined, content);
-    }
-    return this.#objects.putIfAbsent(key, body);
+    if (this.#contents.has(key)) return this.#objects.putIfAbsent(key, body);
+    const content = wholeOf(body);
+    this.#contents.set(key, content);
+    this.#changed(key, undefined, content);
+    return this.#objects.putIfAbsent(key, [content]);
   }
 
   get(key: string): Promise<Buffer | null> {
