@@ -8,9 +8,6 @@ export class SimCheckpoints implements CheckpointStore {
   readonly #sim: Simulation;
   readonly #fails: number;
   readonly #saved = new Map<string, Checkpoint>();
-  /** The last state that was given: most saves bring the same one, with another checkpointTs. */
-  #given: JsonValue = null;
-  #kept: JsonValue = null;
 
   /** @param fails the chance that a call fails, before its effect or after it. */
   constructor(sim: Simulation, fails: number) {
@@ -26,19 +23,10 @@ export class SimCheckpoints implements CheckpointStore {
   }
 
   save(pipeline: string, { checkpointTs, sourceState }: Checkpoint): Promise<void> {
-    const checkpoint = { checkpointTs, sourceState: this.#keep(sourceState) };
+    const checkpoint = { checkpointTs, sourceState: copied(sourceState) };
     return this.#call(`save ${pipeline} at ${checkpointTs}`, () => {
       this.#saved.set(pipeline, checkpoint);
     });
-  }
-
-  /** A copy of its own, made once of each state: a state that was handed over changes no more. */
-  #keep(sourceState: JsonValue): JsonValue {
-    if (sourceState !== this.#given) {
-      this.#given = sourceState;
-      this.#kept = copied(sourceState);
-    }
-    return this.#kept;
   }
 
   async #call<T>(what: string, effect: () => T): Promise<T> {
