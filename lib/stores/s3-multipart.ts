@@ -7,11 +7,12 @@ import type {
   MultipartUpload,
 } from '@aws-sdk/client-s3';
 import { MillraceError } from '../errors.ts';
+import { crc32OfPieces } from '../formats/checksum.ts';
 import { lengthOf, partsOf } from './body.ts';
 import type { ObjectBody } from './object-store.ts';
 import { retryTransient } from './retry.ts';
 import { BeginAgain, isConflict, isGoneUpload, isRefusedCondition, isTransient, isUnsupportedCondition } from './s3-errors.ts';
-import { checksumOf, crc32Of, crc32Text, payloadOf, type S3Requests, WRITER } from './s3-requests.ts';
+import { checksumOf, crc32Text, payloadOf, type S3Requests, WRITER } from './s3-requests.ts';
 
 /** How a large object is sent. */
 export interface Multipart {
@@ -148,7 +149,7 @@ async function sendParts(requests: S3Requests, upload: Upload, key: string, body
   let sum = 0;
   try {
     for await (const pieces of partsOf(body, partBytes, owner)) {
-      sum = crc32Of(pieces, sum);
+      sum = crc32OfPieces(pieces, sum);
       const at = number++;
       const sending = sendPart(requests, upload, key, number, pieces, signal).then((part) => {
         parts[at] = part;

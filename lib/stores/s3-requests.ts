@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { Readable } from 'node:stream';
-import { crc32 } from 'node:zlib';
 import type * as Sdk from '@aws-sdk/client-s3';
 import type { S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
 import { MillraceError } from '../errors.ts';
 import { type Clock, systemClock } from '../flow/index.ts';
+import { crc32OfPieces } from '../formats/checksum.ts';
 import { lengthOf } from './body.ts';
 import { retryTransient } from './retry.ts';
 import { asOwnError, BeginAgain, isAbsent, isTransient, type S3Operation, s3Failure } from './s3-errors.ts';
@@ -126,17 +126,11 @@ export type PayloadChecksum = { readonly ChecksumCRC32: string } | { readonly Co
 /** Computed once and sent as a header: the SDK would send it behind the body (a trailer), which many stores do not know. */
 export function checksumOf(pieces: readonly Uint8Array[], kind: Checksum): PayloadChecksum {
   if (kind === 'crc32') {
-    return { ChecksumCRC32: crc32Text(crc32Of(pieces)) };
+    return { ChecksumCRC32: crc32Text(crc32OfPieces(pieces)) };
   }
   const hash = createHash('md5');
   for (const piece of pieces) hash.update(piece);
   return { ContentMD5: hash.digest('base64') };
-}
-
-/** Goes on from the sum of what stands before. */
-export function crc32Of(pieces: readonly Uint8Array[], before = 0): number {
-  // Node answers 0 for an empty piece without memory behind it, whatever the sum was.
-  return pieces.reduce((sum, piece) => (piece.length === 0 ? sum : crc32(piece, sum)), before);
 }
 
 /** As S3 writes it: the four bytes in base64. */

@@ -1,6 +1,6 @@
 import { MillraceError, reasonOf } from '../../lib/errors.ts';
 import type { DispatcherId } from '../../lib/events/index.ts';
-import { crc32Of } from '../../lib/formats/checksum.ts';
+import { crc32Of, crc32OfPieces } from '../../lib/formats/checksum.ts';
 import {
   dataFilePath,
   fileStem,
@@ -61,7 +61,7 @@ export class DataDirectory {
     const { store } = this.#target;
     const path = this.nextFile;
     const bytes = parts.reduce((sum, part) => sum + part.length, 0);
-    const checksum = parts.reduce((sum, part) => crc32Of(part, sum), 0);
+    const checksum = crc32OfPieces(parts);
     const sidecar = sidecarOf({ rows, bytes, crc32: checksum }, runs);
     if (this.#isSidecarLeft) await store.put(this.#nextSidecar, sidecar);
     else if (!(await store.putIfAbsent(this.#nextSidecar, sidecar))) throw this.#foreign(path, 'another process writes here');
