@@ -1,6 +1,6 @@
 import { MillraceError, reasonOf } from '../../lib/errors.ts';
 import type { DispatcherId } from '../../lib/events/index.ts';
-import { crc32Of, crc32OfPieces } from '../../lib/formats/checksum.ts';
+import { crc32Of } from '../../lib/formats/checksum.ts';
 import {
   dataFilePath,
   fileStem,
@@ -11,8 +11,19 @@ import {
   positionsPath,
   stringifyIndexFile,
 } from '../../lib/formats/storage-layout/index.ts';
+import type { ObjectBody } from '../../lib/stores/index.ts';
 import { type PackedRuns, sidecarOf } from './packed-runs.ts';
 import type { Target } from './target.ts';
+
+/** What a data file holds. */
+export interface FileContent {
+  readonly rows: number;
+  readonly runs: readonly PackedRuns[];
+  readonly body: ObjectBody;
+  /** Of the whole body. */
+  readonly bytes: number;
+  readonly crc32: number;
+}
 
 /**
  * The data files of one directory, numbered from 1. A file is published by the index file, which names the newest; a reader sees nothing else.
@@ -57,18 +68,15 @@ export class DataDirectory {
    *
    * @throws MR_FOREIGN_FILE when somebody else wrote a file of that number meanwhile.
    */
-  async write(parts: readonly Buffer[], rows: number, runs: readonly PackedRuns[]): Promise<{ bytes: number }> {
+  async write({ body, ...content }: FileContent): Promise<void> {
     const { store } = this.#target;
     const path = this.nextFile;
-    const bytes = parts.reduce((sum, part) => sum + part.length, 0);
-    const checksum = crc32OfPieces(parts);
-    const sidecar = sidecarOf({ rows, bytes, crc32: checksum }, runs);
+    const sidecar = sidecarOf(content, content.runs);
     if (this.#isSidecarLeft) await store.put(this.#nextSidecar, sidecar);
     else if (!(await store.putIfAbsent(this.#nextSidecar, sidecar))) throw this.#foreign(path, 'another process writes here');
-    if (!(await store.putIfAbsent(path, parts))) throw this.#foreign(path, 'another process wrote it at this moment');
+    if (!(await store.putIfAbsent(path, body))) throw this.#foreign(path, 'another process wrote it at this moment');
     this.#isSidecarLeft = false;
     await this.#publish();
-    return { bytes };
   }
 
   get #nextStem(): string {

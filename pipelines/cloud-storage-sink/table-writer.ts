@@ -8,10 +8,11 @@ import {
   type TruncateEvent,
   tableName,
 } from '../../lib/events/index.ts';
+import { crc32OfPieces } from '../../lib/formats/checksum.ts';
 import { dataDirectory, dateComponent, indexFilePath, tableDirectory } from '../../lib/formats/storage-layout/index.ts';
 import type { FlushReport } from '../../lib/runtime/sink.ts';
 import type { Flush } from '../../operators/index.ts';
-import { DataDirectory } from './data-directory.ts';
+import { DataDirectory, type FileContent } from './data-directory.ts';
 import type { EncodedRows } from './encoded-rows.ts';
 import type { WriteMeter } from './metrics.ts';
 import { effectiveVersion, writeSchemaFile } from './schema-versions.ts';
@@ -54,19 +55,12 @@ export class TableWriter {
       this.#meter.discarded(flush);
     } else {
       const path = directory.nextFile;
-      const header = flush.events[0]!.header;
-      const parts = flush.events.flatMap(({ body }) => body);
-      const runs = flush.events.map((event) => event.runs);
-      const rows = flush.events.reduce((sum, event) => sum + event.rows, 0);
       const { clock } = this.#target.context;
       const startedMs = clock.now();
-      const written = await this.#guarded(
-        table,
-        flush,
-        () => directory.write(header === null ? parts : [header, ...parts], rows, runs),
-        path,
-      );
-      report = { dispatcher, table: tableName(table), path, rows, bytes: written.bytes, reason: flush.reason };
+      const content = contentOf(flush);
+      await this.#guarded(table, flush, () => directory.write(content), path);
+      const { rows, bytes } = content;
+      report = { dispatcher, table: tableName(table), path, rows, bytes, reason: flush.reason };
       this.#meter.wrote(report, clock.now() - startedMs);
     }
     if (isStopped()) return null;
@@ -142,6 +136,19 @@ export class TableWriter {
       throw new MillraceError('MR_SINK_WRITE_FAILED', details, error);
     }
   }
+}
+
+function contentOf({ events }: Flush<EncodedRows>): FileContent {
+  const { header } = events[0]!;
+  const pieces = events.flatMap(({ body }) => body);
+  const body = header === null ? pieces : [header, ...pieces];
+  return {
+    rows: events.reduce((sum, event) => sum + event.rows, 0),
+    runs: events.map((event) => event.runs),
+    body,
+    bytes: body.reduce((sum, piece) => sum + piece.length, 0),
+    crc32: crc32OfPieces(body),
+  };
 }
 
 /** Where a dispatcher writes. */
