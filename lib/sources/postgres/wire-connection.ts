@@ -40,6 +40,9 @@ export async function connectWire(options: WireOptions): Promise<WireConnection>
   };
   if (options.replication === true) config.replication = 'database';
   const client = new pg.Client(usesTls(config) ? config : { ...config, stream: plainSocket });
+  const { connectionParameters: startup } = client as unknown as { connectionParameters: { options?: string } };
+  // A timeout of the database or the role could be too short for the statement that takes it away (`pinSessionSql`).
+  startup.options = `${startup.options || ''} -c statement_timeout=0`.trim();
   // After the take-over the connection hears of errors itself; before it `connect` rejects.
   client.on('error', () => {});
   try {

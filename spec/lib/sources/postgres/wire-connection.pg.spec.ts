@@ -52,6 +52,19 @@ describe('connectWire', () => {
     expect(connection.processId).toBe(Number((await connection.query('SELECT pg_backend_pid() AS pid'))[0]?.pid));
   });
 
+  it.each(['', '?options=-c%20geqo%3Doff'])(
+    'P8: no timeout of the database reaches the statement that pins the settings (%s)',
+    async (parameters) => {
+      await server.query("ALTER DATABASE postgres SET statement_timeout = '1ms'");
+      connection = await connectWire({ config: { connectionString: server.url + parameters }, clock: systemClock });
+      // What the session began with, before anything was pinned.
+      await connection.query('RESET statement_timeout');
+      expect(await connection.query('SHOW statement_timeout')).toEqual([{ statement_timeout: '0' }]);
+      expect(await connection.query('SHOW geqo')).toEqual([{ geqo: parameters === '' ? 'on' : 'off' }]);
+      await connection.query('ALTER DATABASE postgres RESET statement_timeout');
+    },
+  );
+
   it('gives an error of the server its SQLSTATE, and goes on', async () => {
     await open();
     const error = await connection.query('SELECT * FROM nowhere').catch((reason: unknown) => reason);
