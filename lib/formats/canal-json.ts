@@ -12,8 +12,10 @@ import {
   type RowBlock,
   type Table,
   TupleIndex,
+  VALUE_NULL,
+  VALUE_TEXT,
 } from '../events/index.ts';
-import { CanalPlan, type PlanColumn } from './canal-plan.ts';
+import { CanalPlan, type Head, type PlanColumn } from './canal-plan.ts';
 import { writeCanalValue } from './canal-value.ts';
 import { U64_ROOM, writeU64 } from './digits.ts';
 import type { RowEncoder } from './encoder.ts';
@@ -94,6 +96,10 @@ class CanalJsonEncoder implements RowEncoder {
       this.#view = viewOf(bytes);
     }
     const marker = bytes[at]!;
+    if (marker === IMAGE_NEW && plan.isInWireOrder) {
+      this.#encodeDirect(op === OP_INSERT ? plan.insert : plan.update, op === OP_UPDATE, at + 3, plan, commitMs, nowMs, out);
+      return;
+    }
     const hasOld = op === OP_UPDATE && marker !== IMAGE_NEW;
     const next = hasOld ? this.#old.read(bytes, at + 1) : at;
     const wireBytes = this.#tuple.read(bytes, next + 1) - at;
@@ -110,6 +116,61 @@ class CanalJsonEncoder implements RowEncoder {
     } else {
       this.#writeData(op === OP_DELETE ? plan.deleted : plan.columns, marker === IMAGE_KEY, false, out);
     }
+    this.#tail.text.append(out);
+    out.length += this.#tail.length - this.#tail.text.length;
+  }
+
+  /** A row without an old image whose values come in the columns' order: they are written as they are met. */
+  #encodeDirect(head: Head, isUpdate: boolean, from: number, plan: CanalPlan, commitMs: number, nowMs: number, out: ByteWriter): void {
+    if (head.commitMs !== commitMs || head.nowMs !== nowMs) head.setTimes(commitMs, nowMs);
+    out.ensure(head.bytes.length + plan.room + this.#tail.text.room).set(head.bytes, out.length);
+    out.length += head.bytes.length;
+    if (isUpdate) OLD_TO_DATA.append(out);
+    const source = this.#bytes;
+    const sourceView = this.#view;
+    const { columns } = plan;
+    let { buffer, view, length: end } = out;
+    let at = from;
+    let isFirst = true;
+    for (let c = 0; c < columns.length; c++) {
+      const kind = source[at]!;
+      if (kind === VALUE_TEXT) {
+        const column = columns[c]!;
+        const length = sourceView.getInt32(at + 1);
+        const start = at + 5;
+        at = start + length;
+        const prefix = isFirst ? column.firstPrefix : column.nextPrefix;
+        isFirst = false;
+        if (column.kind !== 'text' || length > SHORT_VALUE) {
+          out.length = end;
+          prefix.append(out);
+          writeCanalValue(column.kind, source, start, at, out);
+          out.writeByte(QUOTE);
+          ({ buffer, view, length: end } = out);
+          continue;
+        }
+        if (end + prefix.room + length * ESCAPE_ROOM + 1 > buffer.length) {
+          out.length = end;
+          out.ensure(prefix.room + length * ESCAPE_ROOM + 1);
+          ({ buffer, view } = out);
+        }
+        end = escapeJson(source, sourceView, start, at, buffer, view, prefix.write(view, end));
+        buffer[end++] = QUOTE;
+      } else {
+        at++;
+        if (kind !== VALUE_NULL) continue;
+        const column = columns[c]!;
+        const text = isFirst ? column.firstNull : column.nextNull;
+        isFirst = false;
+        if (end + text.room > buffer.length) {
+          out.length = end;
+          out.ensure(text.room);
+          ({ buffer, view } = out);
+        }
+        end = text.write(view, end);
+      }
+    }
+    out.length = end;
     this.#tail.text.append(out);
     out.length += this.#tail.length - this.#tail.text.length;
   }

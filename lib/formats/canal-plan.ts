@@ -14,6 +14,8 @@ export class CanalPlan {
   readonly delete: Head;
   /** For the names and punctuation of a row's data and old; values come on top. */
   readonly room: number;
+  /** Each column's value is where its place in `columns` is. */
+  readonly isInWireOrder: boolean;
 
   constructor(table: Table, deleteKeysOnly: boolean, withFullTypes: boolean) {
     const keys = keyColumns(table);
@@ -24,6 +26,7 @@ export class CanalPlan {
     this.insert = headOf('INSERT', table.columns, '"old":null,"data":[{');
     this.update = headOf('UPDATE', table.columns, '"old":[{');
     this.delete = headOf('DELETE', deleted, '"old":null,"data":[{');
+    this.isInWireOrder = this.columns.every(({ wire }, index) => wire === index);
     this.room = this.columns.reduce((room, { nextNull }) => room + 2 * nextNull.room, 16);
   }
 }
@@ -57,7 +60,7 @@ function planColumn(column: Column): PlanColumn {
 }
 
 /** Everything of a row before its values, with the two times patched in when they change. */
-class Head {
+export class Head {
   bytes = Buffer.alloc(0);
   commitMs = Number.NaN;
   nowMs = Number.NaN;
