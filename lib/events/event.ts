@@ -31,6 +31,11 @@ export interface DdlEvent extends EventBase {
   readonly table: Table;
   /** The statement for readers; empty for a table's first version. */
   readonly query: string;
+  /**
+   * What the user sent, where the source carries it (`postgres({ ddlText: true })`): perhaps more than one statement, with whatever is in it, secrets too. Null
+   * where that is not known.
+   */
+  readonly statement: string | null;
   /** TiDB's DDL action code, as schema files carry it: 0 snapshot, 3 create table, 5 add column, 11 truncate, … */
   readonly action: number;
   readonly startsEmpty: boolean;
@@ -140,10 +145,11 @@ export function dmlEvent(rows: RowBlock, session: SessionNumbers = NO_SESSION): 
 }
 
 export function ddlEvent(
-  fields: Pick<DdlEvent, 'position' | 'commitTimeUs' | 'table'> & Partial<Pick<DdlEvent, 'query' | 'action' | 'startsEmpty' | 'abandons'>>,
+  fields: Pick<DdlEvent, 'position' | 'commitTimeUs' | 'table'> &
+    Partial<Pick<DdlEvent, 'query' | 'statement' | 'action' | 'startsEmpty' | 'abandons'>>,
   session: SessionNumbers = NO_SESSION,
 ): DdlEvent {
-  const defaults = { query: '', action: 0, startsEmpty: false, abandons: [] };
+  const defaults = { query: '', statement: null, action: 0, startsEmpty: false, abandons: [] };
   const { dispatcher } = fields.table;
   return { type: 'ddl', dispatcher, ...NO_SESSION, ...session, ...defaults, ...fields, ack: new TwoStageAck() };
 }

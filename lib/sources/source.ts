@@ -1,5 +1,5 @@
 import type { Delivery } from '../events/index.ts';
-import type { Clock, Logger, Metrics, PlainOptions } from '../flow/index.ts';
+import type { Clock, Logger, Metrics, PlainOptions, SystemEvents } from '../flow/index.ts';
 import type { JsonValue } from '../formats/json.ts';
 
 /** A port: where changes come from. A value in a definition; nothing connects until `open`. */
@@ -16,6 +16,8 @@ export interface SourceContext {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  /** Who is told what happens. */
+  readonly events: SystemEvents;
   /** Everything up to this commitTs is durable at the target; null before the first checkpoint. */
   readonly checkpointTs: bigint | null;
   /** What `saveState` last stored; null at the first start. */
@@ -31,6 +33,11 @@ export interface SourceContext {
 export interface OpenSource {
   /** Identifies the database and the stream (no secrets); the target remembers it, so that another one is not mixed in. */
   readonly identity: JsonValue;
+  /**
+   * Whether the source numbers the changes at one commitTs, each for good: a change comes with the same position on every replay, and changes of a dispatcher in
+   * the order of their positions. A sink may then drop what it has written before. Default false.
+   */
+  readonly hasOrdinals?: boolean;
   /**
    * Deliveries, pulled one by one. Within one dispatcher positions ascend strictly, over reconnections too; a block event comes in a delivery of its
    * own; resolved marks never go back and rest on transaction boundaries (I2). Iterated once.

@@ -7,7 +7,7 @@ import {
   type TruncateEvent,
   truncateEvent,
 } from '../../lib/events/index.ts';
-import type { RelationMessage } from '../../lib/formats/pgoutput/index.ts';
+import type { LogicalMessage, RelationMessage } from '../../lib/formats/pgoutput/index.ts';
 import type { ChangePosition, Resolution, SchemaResolver, TableInForce } from '../../lib/sources/postgres/schema-resolver.ts';
 
 /** A schema history in memory: a relation message with other columns than before is a new version with a DDL event. */
@@ -58,6 +58,11 @@ export class MemorySchema implements SchemaResolver {
       table,
       query: 'TRUNCATE',
     });
+  }
+
+  async statement({ prefix, content }: LogicalMessage, at: ChangePosition): Promise<readonly DdlEvent[]> {
+    this.asked.push(`statement ${prefix} ${content.toString()} ${at.commitTs}/${at.ordinal}`);
+    return [];
   }
 
   lookup(relationId: number): TableInForce {

@@ -18,7 +18,8 @@ export const bytes = {
   truncate: (...ids: number[]) => xlogData(kind('T'), u32(ids.length), u8(0), ...ids.map(u32)),
   type: () => xlogData(kind('Y'), u32(90_000), text('public'), text('mood')),
   origin: () => xlogData(kind('O'), u64(1n), text('elsewhere')),
-  message: () => xlogData(kind('M'), u8(1), u64(1n), text('prefix'), u32(3), Buffer.from('abc')),
+  message: (prefix = 'prefix', content = 'abc', isTransactional = true) =>
+    xlogData(kind('M'), u8(isTransactional ? 1 : 0), u64(1n), text(prefix), u32(Buffer.byteLength(content)), Buffer.from(content)),
   keepalive: (walEnd: bigint, replyRequested = false) => Buffer.concat([kind('k'), u64(walEnd), u64(0n), u8(replyRequested ? 1 : 0)]),
 };
 

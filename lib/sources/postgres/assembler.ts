@@ -3,6 +3,7 @@ import { type ChangeEvent, type DataEvent, Delivery, dmlEvent, RowBlockBuilder, 
 import {
   FrameKind,
   formatLsn,
+  type LogicalMessage,
   MessageKind,
   PgoutputReader,
   type RelationMessage,
@@ -29,6 +30,7 @@ export class Assembler {
   /** Rows gathered since the last `take`. */
   rowCount = 0;
   readonly #resolver: SchemaResolver;
+  readonly #messagePrefix: string | null;
   readonly #frame = new ReplicationFrame();
   #reader = new PgoutputReader();
   #relations = new Map<number, Relation>();
@@ -51,9 +53,13 @@ export class Assembler {
   #resolved: { commitTs: bigint; commitTimeUs: bigint } | null = null;
   #blockEvents: DataEvent[] = [];
 
-  /** `fromTs`: everything up to it was delivered and is durable; the stream is asked for what follows. */
-  constructor(resolver: SchemaResolver, fromTs: bigint) {
+  /**
+   * @param fromTs everything up to it was delivered and is durable; the stream is asked for what follows.
+   * @param messagePrefix logical messages with it go to the schema history; null for none. They take no ordinal.
+   */
+  constructor(resolver: SchemaResolver, fromTs: bigint, messagePrefix: string | null = null) {
     this.#resolver = resolver;
+    this.#messagePrefix = messagePrefix;
     this.#doneTs = fromTs;
     this.#resolvedTs = fromTs;
   }
@@ -98,8 +104,9 @@ export class Assembler {
         return this.#skipTruncate(reader.message as TruncateMessage);
       case MessageKind.type:
       case MessageKind.origin:
-      case MessageKind.message:
         return true;
+      case MessageKind.message:
+        return this.#skipMessage(reader.message as LogicalMessage);
       default:
         throw this.#broken(`message kind 0x${(kind as number).toString(16)} was not asked for`);
     }
@@ -110,8 +117,13 @@ export class Assembler {
    * read; otherwise it is fed again. Either way `take` comes first.
    */
   async settle(): Promise<boolean> {
-    if (this.#reader.message?.type === 'truncate') {
-      await this.#truncate(this.#reader.message);
+    const { message } = this.#reader;
+    if (message?.type === 'truncate') {
+      await this.#truncate(message);
+      return true;
+    }
+    if (message?.type === 'message') {
+      this.#blockEvents.push(...(await this.#resolver.statement(message, this.#here())));
       return true;
     }
     await this.#resolve(this.#reader.relationId);
@@ -246,6 +258,11 @@ export class Assembler {
     if (this.#ordinal + relationIds.length > this.#skipBelow) return false;
     this.#ordinal += relationIds.length;
     return true;
+  }
+
+  /** Whether the message is nobody's, or none of its transaction's changes is news. */
+  #skipMessage({ prefix, isTransactional }: LogicalMessage): boolean {
+    return prefix !== this.#messagePrefix || !isTransactional || !this.#inTransaction || this.#ordinal < this.#skipBelow;
   }
 
   async #truncate({ relationIds, cascade, restartIdentity }: TruncateMessage): Promise<void> {

@@ -5,19 +5,25 @@ import {
   type DispatcherId,
   ddlEvent,
   dispatcherOfTable,
+  type Position,
   type Table,
   type TruncateEvent,
   tableName,
   truncateEvent,
 } from '../../events/index.ts';
-import type { Logger } from '../../flow/index.ts';
-import type { RelationMessage } from '../../formats/pgoutput/index.ts';
+import { noSystemEvents, type SystemEvents } from '../../flow/index.ts';
+import type { LogicalMessage, RelationMessage } from '../../formats/pgoutput/index.ts';
+import { type Captured, type CapturedTablesOptions, capturedTable, hasSameColumns, type Look } from './captured-table.ts';
 import type { CatalogTable } from './catalog.ts';
+import { parseDdlMessage } from './ddl-message.ts';
+import { pruneStatements, restoreStatements, tellStatements, withStatement } from './ddl-statements.ts';
 import { displayName } from './publication.ts';
 import { compareCatalog, knownMissing } from './rewrite-watch.ts';
 import {
+  ACTION_DROP_TABLE,
   ACTION_FIRST,
   describeChange,
+  dropQuery,
   matchesRelation,
   nextVersion,
   pruneHistory,
@@ -28,25 +34,7 @@ import {
   versionFromRelation,
 } from './schema-history.ts';
 import type { ChangePosition, Resolution, SchemaResolver, TableInForce } from './schema-resolver.ts';
-import type { PostgresState, TableState } from './state.ts';
-
-export interface CapturedTablesOptions {
-  readonly pipeline: string;
-  readonly state: PostgresState;
-  /** Stores the state: durable when it resolves. */
-  save(): Promise<void>;
-  /** The catalog's present view of a table; null when it is gone. */
-  look(oid: number): Promise<Look & { readonly table: CatalogTable | null }>;
-  /** A relation that nobody captures appeared in the stream: perhaps it should join. */
-  onUnknown(relation: RelationMessage): void;
-  readonly logger: Logger;
-}
-
-/** When the catalog was read: where the safe WAL ended before, and where all WAL ended after. */
-export interface Look {
-  readonly before: bigint;
-  readonly after: bigint;
-}
+import type { TableState } from './state.ts';
 
 /**
  * The tables that are captured, with the versions in force: the schema history at work (P7), and the watch over rewrites (P6). The stream asks here for
@@ -55,12 +43,15 @@ export interface Look {
 export class CapturedTables implements SchemaResolver {
   readonly #options: CapturedTablesOptions;
   readonly #byOid = new Map<number, Captured>();
+  readonly #events: SystemEvents;
 
   /** `checkpointTs`: the versions up to it are in force; later ones are met again on replay. */
   constructor(options: CapturedTablesOptions, checkpointTs: bigint) {
     this.#options = options;
+    this.#events = options.events ?? noSystemEvents;
     for (const state of options.state.tables) {
       state.history = pruneHistory(state.history, checkpointTs);
+      state.statements = restoreStatements(state.statements, checkpointTs);
       this.#byOid.set(state.oid, this.#captured(state, state.history.findLast(({ version }) => version <= checkpointTs) ?? null));
     }
   }
@@ -105,6 +96,8 @@ export class CapturedTables implements SchemaResolver {
     // The first message of a session repeats what is known; a further one says that something changed.
     if (isSame && !captured.wasDescribed) {
       captured.wasDescribed = true;
+      // Stored: a run that starts behind it must not take them for the text of a later change.
+      if (this.#tell(state, at) !== null) await this.#options.save();
       return { ...this.lookup(state.oid), event: null };
     }
     captured.wasDescribed = true;
@@ -113,7 +106,10 @@ export class CapturedTables implements SchemaResolver {
       await this.#options.save();
       return NOT_CAPTURED;
     }
-    if (isSame) return { ...this.lookup(state.oid), event: null };
+    if (isSame) {
+      if (this.#tell(state, at) !== null) await this.#options.save();
+      return { ...this.lookup(state.oid), event: null };
+    }
     // A change that no row had told of, in the run before: it stands where it stood.
     const silent = state.history.find(
       (entry) => current !== null && entry.version > current.version && entry.version < at.commitTs && matchesRelation(entry, relation),
@@ -121,21 +117,63 @@ export class CapturedTables implements SchemaResolver {
     if (silent !== undefined && current !== null) {
       const table = this.#enforce(captured, silent);
       const position = { commitTs: silent.version, ordinal: 0 };
-      const event = ddlEvent({ position, commitTimeUs: at.commitTimeUs, table, ...describeChange(current, silent) });
+      const change = { ...describeChange(current, silent), statement: this.#tell(state, position) };
+      const event = ddlEvent({ position, commitTimeUs: at.commitTimeUs, table, ...change });
       return { table, dropBefore: state.dropBefore, event };
     }
     const version = nextVersion(at.commitTs, current?.version ?? null);
     const next = this.#remembered(state, version, relation) ?? this.#described(state, version, relation, current, catalog);
     const table = this.#enforce(captured, next);
+    const statement = this.#tell(state, at);
     await this.#options.save();
     if (current === null) state.hasPast = true;
-    const { query, action } = current === null ? { query: '', action: ACTION_FIRST } : describeChange(current, next);
+    // A first version is nobody's change: what altered the table before it is in it.
+    const change = current === null ? { query: '', action: ACTION_FIRST } : { ...describeChange(current, next), statement };
     const { commitTs, ordinal, commitTimeUs } = at;
-    return {
-      table,
-      dropBefore: state.dropBefore,
-      event: ddlEvent({ position: { commitTs, ordinal }, commitTimeUs, table, query, action }),
-    };
+    const event = ddlEvent({ position: { commitTs, ordinal }, commitTimeUs, table, ...change });
+    return { table, dropBefore: state.dropBefore, event };
+  }
+
+  async statement({ content, lsn }: LogicalMessage, at: ChangePosition): Promise<readonly DdlEvent[]> {
+    const { save, logger } = this.#options;
+    const told = parseDdlMessage(content);
+    if (told === null) {
+      logger.warn({ lsn: String(lsn) }, 'a logical message that looks like the text of a schema change cannot be read; it is left out');
+      return [];
+    }
+    const { commitTs, ordinal } = at;
+    for (const state of this.states) {
+      if (told.query === null || !told.altered.includes(state.oid) || state.status !== 'captured' || commitTs < state.dropBefore) continue;
+      state.statements = withStatement(state.statements, { commitTs, ordinal, lsn, query: told.query });
+    }
+    const events: DdlEvent[] = [];
+    for (const oid of told.dropped) {
+      const event = await this.#drop(oid, told.query, at);
+      if (event !== null) events.push(event);
+    }
+    await save();
+    return events;
+  }
+
+  /** The stream tells of a DROP TABLE: a last version, which is empty. Null where nothing of it was emitted, or it was told before in this run. */
+  async #drop(oid: number, statement: string | null, { commitTs, ordinal, commitTimeUs }: ChangePosition): Promise<DdlEvent | null> {
+    const captured = this.#byOid.get(oid);
+    if (captured === undefined || captured.current === null || captured.isDropped) return null;
+    const { state, current } = captured;
+    if (state.status !== 'captured' || commitTs < state.dropBefore) return null;
+    // Whoever may write logical messages can say that a table was dropped.
+    if ((await this.#options.look(oid)).table !== null) {
+      this.#options.logger.warn(
+        { table: displayName(state) },
+        'a logical message says that a table was dropped, which is there; it is left out',
+      );
+      return null;
+    }
+    const table = this.#renew(captured, current, commitTs);
+    captured.isDropped = true;
+    if (state.droppedBefore === null) this.dropped(oid, { after: commitTs });
+    const change = { query: dropQuery(current), statement, action: ACTION_DROP_TABLE, startsEmpty: true };
+    return ddlEvent({ position: { commitTs, ordinal }, commitTimeUs, table, ...change });
   }
 
   async truncate(relationId: number, at: ChangePosition): Promise<TruncateEvent | null> {
@@ -143,14 +181,11 @@ export class CapturedTables implements SchemaResolver {
     if (captured === undefined || captured.state.status !== 'captured' || captured.current === null) return null;
     const { state, current } = captured;
     if (at.commitTs < state.dropBefore) return null;
-    const version = nextVersion(at.commitTs, current.version);
-    const next = state.history.find((entry) => entry.version === version) ?? { ...current, version };
-    this.#remember(state, next);
-    const table = this.#enforce(captured, next);
+    const table = this.#renew(captured, current, at.commitTs);
     state.truncatedAt = at.commitTs;
     await this.#options.save();
     const { commitTs, ordinal, commitTimeUs } = at;
-    return truncateEvent({ position: { commitTs, ordinal }, commitTimeUs, table, query: truncateQuery(next) });
+    return truncateEvent({ position: { commitTs, ordinal }, commitTimeUs, table, query: truncateQuery(current) });
   }
 
   lookup(relationId: number): TableInForce {
@@ -202,7 +237,9 @@ export class CapturedTables implements SchemaResolver {
       const next = { ...version, columns };
       this.#remember(state, next);
       const table = this.#enforce(captured, next);
-      events.push(ddlEvent({ position: { commitTs: resolvedTs, ordinal: 0 }, commitTimeUs, table, ...describeChange(current, next) }));
+      const position = { commitTs: resolvedTs, ordinal: 0 };
+      const change = { ...describeChange(current, next), statement: this.#tell(state, position) };
+      events.push(ddlEvent({ position, commitTimeUs, table, ...change }));
     }
     if (events.length > 0) await this.#options.save();
     return events;
@@ -264,14 +301,16 @@ export class CapturedTables implements SchemaResolver {
     const table = tableName({ sourceSchema: captured.state.schema, sourceName: captured.state.name });
     const error = new MillraceError('MR_TABLE_REWRITTEN', { table, reason });
     this.#options.logger.error({ code: error.code, table, reason }, error.message);
+    this.#events.record('table_rewritten', () => ({ table, reason }));
     return false;
   }
 
   /** The catalog has the table no more. The stream may still bring rows from before: it is left once they are durable. */
-  dropped(oid: number, { after }: Look): void {
+  dropped(oid: number, { after }: Pick<Look, 'after'>): void {
     const { state } = this.#byOid.get(oid)!;
     state.droppedBefore = after;
     const table = displayName(state);
+    this.#events.record('table_dropped', () => ({ table }));
     this.#options.logger.warn(
       { table },
       `table ${table} was dropped: nothing more comes of it, and what was written of it stays at the target`,
@@ -286,8 +325,27 @@ export class CapturedTables implements SchemaResolver {
     captured.seenLsn = lsn;
     captured.state.seen = catalog;
     captured.state.seenSince = lsn;
+    captured.state.statements = captured.state.statements.filter(({ commitTs }) => commitTs >= lsn);
     // Rows of the snapshot have a value in every column that there was.
     captured.state.missing = Object.fromEntries(catalog.columns.map(({ attnum }) => [attnum, null]));
+  }
+
+  /** The checkpoint has passed: what no replay can ask for any more is forgotten. Returns whether there was any; the state is not stored. */
+  confirmed(checkpointTs: bigint): boolean {
+    let hasForgotten = false;
+    for (const { state } of this.#byOid.values()) {
+      const left = pruneStatements(state.statements, checkpointTs);
+      hasForgotten ||= left !== state.statements;
+      state.statements = left;
+    }
+    return hasForgotten;
+  }
+
+  /** The text of the statements that a change at `at` shows; null when none is known. */
+  #tell(state: TableState, at: Position): string | null {
+    const { text, statements } = tellStatements(state.statements, at);
+    state.statements = statements;
+    return text;
   }
 
   /** The version that was made at this very place before: it is the truth, whatever the catalog has become. */
@@ -314,40 +372,26 @@ export class CapturedTables implements SchemaResolver {
   }
 
   #captured(state: TableState, current: TableVersion | null): Captured {
-    const table = current === null ? null : tableOf(this.dispatcherOf(state.oid), state.oid, current);
-    return { state, current, table, wasDescribed: false, seenLsn: state.seenSince, awaited: null, silent: null };
+    return capturedTable(state, current, current === null ? null : tableOf(this.dispatcherOf(state.oid), state.oid, current));
+  }
+
+  /** A new version with the same columns. */
+  #renew(captured: Captured, current: TableVersion, commitTs: bigint): Table {
+    const version = nextVersion(commitTs, current.version);
+    const next = captured.state.history.find((entry) => entry.version === version) ?? { ...current, version };
+    this.#remember(captured.state, next);
+    return this.#enforce(captured, next);
   }
 
   #enforce(captured: Captured, version: TableVersion): Table {
+    const hasChanged = captured.current !== null && !hasSameColumns(captured.current, version);
     captured.current = version;
-    captured.table = tableOf(this.dispatcherOf(captured.state.oid), captured.state.oid, version);
-    return captured.table;
+    const table = tableOf(this.dispatcherOf(captured.state.oid), captured.state.oid, version);
+    captured.table = table;
+    const columns = () => table.columns.map(({ name }) => name);
+    if (hasChanged) this.#events.record('schema_changed', () => ({ table: tableName(table), version: table.version, columns: columns() }));
+    return table;
   }
 }
 
 const NOT_CAPTURED: Resolution = { table: null, dropBefore: 0n, event: null };
-
-interface Captured {
-  readonly state: TableState;
-  current: TableVersion | null;
-  table: Table | null;
-  /** A relation message has come in this session. */
-  wasDescribed: boolean;
-  /** Where the WAL stood before `state.seen` was read. */
-  seenLsn: bigint;
-  /** Partitions were emptied: the stream must tell of a TRUNCATE before it passes `lsn`. */
-  awaited: { readonly lsn: bigint; readonly reason: string } | null;
-  /** The catalog has other columns than the version in force, `after`, and no row has told of it. */
-  silent: {
-    readonly after: TableVersion;
-    readonly catalog: CatalogTable;
-    readonly published: readonly string[];
-    readonly lsn: bigint;
-  } | null;
-}
-
-function hasSameColumns(a: TableVersion, b: TableVersion): boolean {
-  const shapeOf = ({ columns }: TableVersion) =>
-    JSON.stringify(columns.map(({ attnum, name, typeOid, typeModifier }) => [attnum, name, typeOid, typeModifier]));
-  return shapeOf(a) === shapeOf(b);
-}

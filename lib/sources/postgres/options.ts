@@ -23,6 +23,11 @@ export interface PostgresOptions {
   readonly maxWal?: string | number;
   /** Tables copied at once, 1–64, each on a connection of its own. Default 4. */
   readonly snapshotConnections?: number;
+  /**
+   * The text of schema changes comes with them, as `DdlEvent.statement`, and DROP TABLE is an event. Two event triggers are installed for it, which takes a
+   * superuser, once; `teardown` removes them. Default false.
+   */
+  readonly ddlText?: boolean;
   /** How often the catalog is compared (P4, P6) and new tables are looked for, from 100 ms. Default `10s`. */
   readonly watchInterval?: string | number;
 }
@@ -38,6 +43,7 @@ export interface PostgresSettings extends ServerAddress {
   readonly snapshot: 'initial' | 'never';
   readonly maxWalBytes: number;
   readonly snapshotConnections: number;
+  readonly ddlText: boolean;
   readonly watchIntervalMs: number;
   /** For `describe`. */
   readonly plain: PlainOptions;
@@ -55,7 +61,7 @@ export interface ServerAddress {
 /** Checks the options; nothing connects. @throws MR_INVALID_OPTION, MR_UNKNOWN_OPTION. */
 export function postgresSettings(options: PostgresOptions): PostgresSettings {
   const { slot = 'millrace', publication = 'millrace', snapshot = 'initial' } = options;
-  const { maxWal = '10GiB', snapshotConnections = 4, watchInterval = '10s' } = options;
+  const { maxWal = '10GiB', snapshotConnections = 4, ddlText = false, watchInterval = '10s' } = options;
   for (const option of Object.keys(options)) {
     if (!KNOWN.includes(option)) throw new MillraceError('MR_UNKNOWN_OPTION', { option, owner: 'postgres', known: KNOWN.join(', ') });
   }
@@ -66,6 +72,7 @@ export function postgresSettings(options: PostgresOptions): PostgresSettings {
   if (!Number.isInteger(snapshotConnections) || snapshotConnections < 1 || snapshotConnections > 64) {
     throw invalid('snapshotConnections', snapshotConnections, 'an integer from 1 to 64');
   }
+  if (typeof ddlText !== 'boolean') throw invalid('ddlText', String(ddlText), 'true or false');
   const chosen = tableMatcher(options.tables ?? ['*.*']);
   const again =
     options.resnapshot === undefined || options.resnapshot.length === 0 ? () => false : tableMatcher(options.resnapshot, 'resnapshot');
@@ -79,12 +86,24 @@ export function postgresSettings(options: PostgresOptions): PostgresSettings {
     snapshot,
     maxWalBytes: parseBytes(maxWal, 'maxWal', { min: 1 }),
     snapshotConnections,
+    ddlText,
     watchIntervalMs: parseDurationMs(watchInterval, 'watchInterval', { min: 100 }),
     plain: { ...options, url: redactUrl(options.url), slot, publication, snapshot },
   };
 }
 
-const KNOWN = ['url', 'slot', 'publication', 'tables', 'snapshot', 'resnapshot', 'maxWal', 'snapshotConnections', 'watchInterval'];
+const KNOWN = [
+  'url',
+  'slot',
+  'publication',
+  'tables',
+  'snapshot',
+  'resnapshot',
+  'maxWal',
+  'snapshotConnections',
+  'ddlText',
+  'watchInterval',
+];
 const SYSTEM_SCHEMA = /^(pg_.*|information_schema)$/;
 
 /** What `pg` connects with, and the database's name. @throws MR_INVALID_OPTION, without the password. */

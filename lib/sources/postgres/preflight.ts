@@ -1,6 +1,6 @@
 import { MillraceError } from '../../errors.ts';
 import { tableMatcher } from '../../events/index.ts';
-import type { Clock, Logger } from '../../flow/index.ts';
+import { type Clock, elapsedMs, type Logger, noSystemEvents, type SystemEvents } from '../../flow/index.ts';
 import type { JsonValue } from '../../formats/json.ts';
 import {
   type CatalogTable,
@@ -17,6 +17,7 @@ import {
   type ServerFacts,
 } from './catalog.ts';
 import type { Query } from './connection.ts';
+import { checkCarrier, installCarrier, warnIfEventTriggersAreOff } from './ddl-text.ts';
 import type { PostgresSettings } from './options.ts';
 import {
   addTables,
@@ -41,6 +42,8 @@ export interface Preflight {
   readonly replicate: Query;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Default: nobody listens. */
+  readonly events?: SystemEvents;
   readonly signal: AbortSignal;
   readonly stored: PostgresState | null;
   readonly checkpointTs: bigint | null;
@@ -81,12 +84,17 @@ export async function prepare(preflight: Preflight): Promise<Prepared> {
   const found = await readPublication(query, publication);
   const isNew = state.consistentPoint === null;
   const wanted = await checkTables(preflight, state, server, found);
+  const carrier = { slot, publication, versionNumber: server.versionNumber };
+  const needsCarrier = settings.ddlText && (await checkCarrier(query, carrier, settings.user, preflight.logger));
   if (stored === null) await preflight.save(state);
   const published = await settlePublication(preflight, server, found, wanted, isNew);
+  if (needsCarrier) await installCarrier(query, carrier, settings.user);
+  if (needsCarrier) preflight.logger.info({ slot }, 'installed the event triggers that carry the text of schema changes');
+  if (settings.ddlText) await warnIfEventTriggersAreOff(query, preflight.logger);
   if (isNew) state.consistentPoint = await settleSlot(preflight, server, found === null);
   state.publicationOid = published.oid;
   state.publishes = published.publishes;
-  joinPublished(state, published.tables, settings, checkpointTs);
+  joinPublished(state, published.tables, settings, checkpointTs, preflight.events);
   return { state, server, published: published.tables };
 }
 
@@ -265,7 +273,10 @@ async function settleSlot(preflight: Preflight, server: ServerFacts, isPublicati
       await dropSlot(replicate, slot);
     }
   }
+  const startedMs = clock.now();
   const { consistentPoint } = await createSlot(context, slot, 'durable');
+  const durationMs = elapsedMs(clock, startedMs);
+  preflight.events?.record('slot_created', () => ({ slot, consistent_point: consistentPoint, duration_ms: durationMs }));
   logger.info({ slot, at: consistentPoint }, 'created the replication slot');
   return consistentPoint;
 }
@@ -276,11 +287,14 @@ export function joinPublished(
   published: readonly PublishedTable[],
   settings: PostgresSettings,
   checkpointTs: bigint | null,
+  events: SystemEvents = noSystemEvents,
 ): number[] {
   const joined: number[] = [];
   const oids = new Set(published.map(({ oid }) => oid));
   for (const table of state.tables) {
-    if (!oids.has(table.oid) && !settings.isWanted(table.schema, table.name)) table.status = 'left';
+    if (oids.has(table.oid) || settings.isWanted(table.schema, table.name)) continue;
+    if (table.status !== 'left') events.record('table_left', () => ({ table: displayName(table) }));
+    table.status = 'left';
   }
   for (const table of published) {
     const known = state.tables.find(({ oid }) => oid === table.oid);
@@ -295,6 +309,7 @@ export function joinPublished(
       for (const other of old) other.status = 'left';
       state.tables.push(newTableState(table, wantsSnapshot, old.length > 0));
     }
+    if (checkpointTs !== null) events.record('table_joined', () => ({ table: displayName(table) }));
     if (wantsSnapshot) joined.push(table.oid);
   }
   return joined;

@@ -128,6 +128,7 @@ const UNKNOWN_TYPE = { baseType: 'other', baseTypeModifier: -1, sqlType: 'text' 
 
 /** The action codes of schema files that a change of columns may have (TiDB's numbers). */
 export const ACTION_FIRST = 0;
+export const ACTION_DROP_TABLE = 4;
 export const ACTION_ADD_COLUMN = 5;
 export const ACTION_DROP_COLUMN = 6;
 export const ACTION_TRUNCATE = 11;
@@ -168,6 +169,10 @@ export function describeChange(previous: TableVersion, next: TableVersion): { qu
 
 export function truncateQuery({ schema, name }: { readonly schema: string; readonly name: string }): string {
   return `TRUNCATE TABLE ${quoteIdentifier(schema)}.${quoteIdentifier(name)}`;
+}
+
+export function dropQuery({ schema, name }: { readonly schema: string; readonly name: string }): string {
+  return `DROP TABLE ${quoteIdentifier(schema)}.${quoteIdentifier(name)}`;
 }
 
 /** The next version of a table in the transaction at `commitTs`: commitTs + k for its k-th. */

@@ -1,5 +1,5 @@
 import type { DdlEvent, Position, Table, TruncateEvent } from '../../events/index.ts';
-import type { RelationMessage } from '../../formats/pgoutput/index.ts';
+import type { LogicalMessage, RelationMessage } from '../../formats/pgoutput/index.ts';
 
 /** Where a change stands, and when its transaction committed (microseconds since 1970 UTC). */
 export interface ChangePosition extends Position {
@@ -39,6 +39,11 @@ export interface SchemaResolver {
   resolve(relation: RelationMessage, at: ChangePosition): Promise<Resolution>;
   /** The relation was truncated at `at`: its new version, in force from now on; null when the truncation is not to be emitted. */
   truncate(relationId: number, at: ChangePosition, options: TruncateOptions): Promise<TruncateEvent | null>;
+  /**
+   * A transactional message with the prefix that the stream was told (`ddlText`), at `at`: it takes no ordinal, and stands before the change of that ordinal. It
+   * may come again after a reconnection. Returns the schema changes that no relation message will tell of, each for a delivery of its own.
+   */
+  statement(message: LogicalMessage, at: ChangePosition): Promise<readonly DdlEvent[]>;
   /** What is in force now for a relation that was resolved in this session. Asked once per relation and delivery. */
   lookup(relationId: number): TableInForce;
 }

@@ -1,6 +1,6 @@
 import { MillraceError } from '../../errors.ts';
-import { Delivery, ddlEvent, dmlEvent } from '../../events/index.ts';
-import type { Clock, Logger } from '../../flow/index.ts';
+import { Delivery, ddlEvent, dmlEvent, tableName } from '../../events/index.ts';
+import { type Clock, elapsedMs, type Logger, noSystemEvents, type SystemEvents } from '../../flow/index.ts';
 import type { CapturedTables } from './captured-tables.ts';
 import type { CatalogTable, PublishedTable } from './catalog.ts';
 import { displayName } from './publication.ts';
@@ -19,6 +19,8 @@ export interface SnapshotRun extends StreamNames {
   readonly connections: number;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Default: nobody listens. */
+  readonly events?: SystemEvents;
   readonly signal: AbortSignal;
 }
 
@@ -85,14 +87,14 @@ export function clearedTable(captured: CapturedTables, state: TableState): Deliv
 }
 
 async function* takeRound(run: SnapshotRun, oids: readonly number[], done: Set<number>): AsyncGenerator<Delivery, void, undefined> {
-  const { captured, logger } = run;
+  const { logger } = run;
   const snapshot = await run.open(Math.min(run.connections, oids.length));
   try {
     const tables = await begin(run, snapshot, oids);
     const names = tables.map(({ catalog }) => displayName(catalog));
     logger.info({ tables: names, at: snapshot.consistentPoint }, 'copying tables');
     const queue = tables.values();
-    yield* merge(snapshot.readers.map((reader) => copyTables(captured, snapshot, reader, queue, done)));
+    yield* merge(snapshot.readers.map((reader) => copyTables(run, snapshot, reader, queue, done)));
     await snapshot.close();
   } finally {
     snapshot.destroy();
@@ -138,7 +140,7 @@ async function begin(
 
 /** One reader's share: the next table of the queue, until there is none. */
 async function* copyTables(
-  captured: CapturedTables,
+  { captured, clock, events = noSystemEvents }: SnapshotRun,
   { consistentPoint, timeUs }: DatabaseSnapshot,
   reader: SnapshotReader,
   queue: Iterator<BegunTable>,
@@ -152,11 +154,20 @@ async function* copyTables(
     if (table === null) continue;
     const statement = state.hasPast ? { query: truncateQuery(state), action: ACTION_TRUNCATE } : { query: '', action: ACTION_FIRST };
     const event = { position: { commitTs, ordinal: 0 }, commitTimeUs: timeUs, table, ...statement };
+    const begun = { table: tableName(table), version: table.version };
+    const startedMs = clock.now();
+    let count = 0;
+    events.record('table_snapshot_started', () => begun);
+    const copying = events.slow('snapshot_table', () => ({ table: begun.table }));
     yield new Delivery([ddlEvent({ ...event, startsEmpty: true, abandons: [...state.abandoned] })]);
-    for await (const rows of reader.rows(catalog, published, table, commitTs, timeUs))
+    for await (const rows of reader.rows(catalog, published, table, commitTs, timeUs)) {
+      count += rows.rowCount;
       yield new Delivery([dmlEvent(rows)], rows.retainedBytes);
+    }
     await reader.unlock();
     done.add(state.oid);
+    copying.end();
+    events.record('table_snapshot_completed', () => ({ ...begun, rows: count, duration_ms: elapsedMs(clock, startedMs) }));
   }
 }
 

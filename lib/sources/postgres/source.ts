@@ -5,6 +5,8 @@ import type { OpenSource, Source, SourceContext, SourceStatus } from '../source.
 import { CapturedTables } from './captured-tables.ts';
 import { identifySystem, oidsIn, readCommittedPosition, readPublishedTables, readTables, readWalEnd, readWalPosition } from './catalog.ts';
 import { type ConnectOptions, ControlConnection, connectSession } from './connection.ts';
+import { ddlMessagePrefix } from './ddl-message.ts';
+import { recordLoss } from './loss-events.ts';
 import { POSTGRES_METRICS } from './metrics.ts';
 import { type PostgresOptions, type PostgresSettings, postgresSettings } from './options.ts';
 import { checkSameSource, joinPublished, type Prepared, prepare, takeAgain } from './preflight.ts';
@@ -37,7 +39,7 @@ export function postgres(options: PostgresOptions): Source {
 }
 
 async function openPostgres(settings: PostgresSettings, context: SourceContext): Promise<OpenSource> {
-  const { clock, logger, signal, checkpointTs, targetIdentity } = context;
+  const { clock, logger, events, signal, checkpointTs, targetIdentity } = context;
   const { config, address, database, user } = settings;
   const connect: ConnectOptions = { config, address, database, user, clock, applicationName: `millrace ${context.pipeline}`.slice(0, 63) };
   const control = new ControlConnection(connect);
@@ -51,11 +53,12 @@ async function openPostgres(settings: PostgresSettings, context: SourceContext):
     const stored = stateFromJson(context.state);
     const save = (state: Prepared['state']) => context.saveState(stateToJson(state));
     const sides = { query: control.query, replicate: replication.query };
-    const prepared = await prepare({ settings, clock, logger, signal, stored, checkpointTs, targetIdentity, save, ...sides });
+    const prepared = await prepare({ settings, clock, logger, events, signal, stored, checkpointTs, targetIdentity, save, ...sides });
     const source = new PostgresRun(settings, context, prepared, connect, control);
     await source.start();
     return source;
   } catch (error) {
+    recordLoss(events, settings, error);
     await control.close();
     throw error;
   } finally {
@@ -67,6 +70,7 @@ async function openPostgres(settings: PostgresSettings, context: SourceContext):
 /** One run: the snapshots that are due, then the stream, with a watch over the catalog beside it. */
 class PostgresRun implements OpenSource {
   readonly identity: JsonValue;
+  readonly hasOrdinals = true;
   readonly deliveries: AsyncIterable<Delivery>;
   headTs = 0n;
   readonly #settings: PostgresSettings;
@@ -106,6 +110,7 @@ class PostgresRun implements OpenSource {
           if (settings.isWanted(namespace, name)) this.#watch?.look();
         },
         logger: context.logger,
+        events: context.events,
       },
       context.checkpointTs ?? -1n,
     );
@@ -162,6 +167,8 @@ class PostgresRun implements OpenSource {
   confirm(checkpointTs: bigint): void {
     this.#checkpointTs = checkpointTs;
     this.#markComplete();
+    // Texts can hold secrets: they do not stay in the state for longer than a replay may need them.
+    if (this.#captured.confirmed(checkpointTs)) this.#save().catch((error: unknown) => this.#fail(error));
     this.#stream?.confirm(checkpointTs);
   }
 
@@ -257,12 +264,11 @@ class PostgresRun implements OpenSource {
   }
 
   #openStream(): PostgresStream {
-    const { clock, logger, metrics } = this.#context;
+    const { clock, logger, metrics, events } = this.#context;
     const { slot, publication } = this.#settings;
     const { state } = this.#prepared;
     return openStream({
-      slot,
-      publication,
+      ...{ slot, publication },
       connect: () => this.#connectStream(),
       onConnected: async (connection) => {
         const system = await identifySystem((sql) => connection.query(sql));
@@ -272,9 +278,8 @@ class PostgresRun implements OpenSource {
       resolver: this.#captured,
       // Before the first checkpoint nothing was confirmed: the slot stands where it began, and what the snapshots hold is dropped table by table.
       fromTs: this.#context.checkpointTs ?? state.consistentPoint! - 1n,
-      clock,
-      logger,
-      metrics,
+      messagePrefix: this.#settings.ddlText ? ddlMessagePrefix(slot) : null,
+      ...{ clock, logger, metrics, events },
       signal: this.#ended.signal,
     });
   }
@@ -296,7 +301,7 @@ class PostgresRun implements OpenSource {
 
   async *#snapshot(oids: readonly number[]): AsyncGenerator<Delivery, void, undefined> {
     if (oids.length === 0) return;
-    const { clock, logger } = this.#context;
+    const { clock, logger, events } = this.#context;
     const { slot, publication, snapshotConnections } = this.#settings;
     const { versionNumber } = this.#prepared.server;
     const common = { clock, logger, signal: this.#ended.signal };
@@ -304,9 +309,7 @@ class PostgresRun implements OpenSource {
     this.#phase = 'snapshot';
     const deliveries = takeSnapshots(
       {
-        ...common,
-        slot,
-        publication,
+        ...{ ...common, events, slot, publication },
         captured: this.#captured,
         connections: snapshotConnections,
         open: (readers) => openSnapshotAt({ ...common, connect: this.#connect, query: this.#control.query, slot, versionNumber }, readers),
@@ -334,7 +337,7 @@ class PostgresRun implements OpenSource {
     const published = await readPublishedTables(this.#control.query, this.#settings.publication, server.versionNumber);
     const wanted = published.filter((table) => this.#settings.isWanted(table.schema, table.name));
     const before = state.tables.length;
-    const joined = joinPublished(state, wanted, this.#settings, this.#checkpointTs);
+    const joined = joinPublished(state, wanted, this.#settings, this.#checkpointTs, this.#context.events);
     this.#captured.adopt(state.tables.slice(before));
     await this.#save();
     yield* this.#snapshot(joined);
@@ -388,6 +391,7 @@ class PostgresRun implements OpenSource {
   }
 
   #fail(error: unknown): void {
+    recordLoss(this.#context.events, this.#settings, error);
     this.#failure ??= { error };
     this.#ended.abort();
     this.#wake();

@@ -1,6 +1,7 @@
 import { isMillraceError, MillraceError } from '../../errors.ts';
 import type { JsonValue } from '../../formats/json.ts';
 import type { CatalogTable } from './catalog.ts';
+import type { DdlStatement } from './ddl-statements.ts';
 import type { TableVersion } from './schema-history.ts';
 
 /**
@@ -52,6 +53,8 @@ export interface TableState {
   droppedBefore: bigint | null;
   /** By attnum: what rows that are older than the column read as, as soon as it was seen; a rewrite takes it out of the catalog. */
   missing: Record<string, string | null>;
+  /** Statements that changed it and that a replay may have to tell of; in order. */
+  statements: readonly DdlStatement[];
 }
 
 /** Whether the table's rows are missing at the target, or may be: a snapshot is to be taken before anything of it is streamed. */
@@ -69,7 +72,7 @@ export function newTableState(
   return {
     ...{ oid: names.oid, schema: names.schema, name: names.name, entry: names.entry },
     ...{ status: 'captured', wantsSnapshot, snapshotVersion: null, abandoned: [], dropBefore: 0n, hasPast, history: [] },
-    ...{ seen: null, seenSince: 0n, truncatedAt: -1n, droppedBefore: null, missing: {} },
+    ...{ seen: null, seenSince: 0n, truncatedAt: -1n, droppedBefore: null, missing: {}, statements: [] },
   };
 }
 
@@ -103,6 +106,13 @@ export function stateFromJson(json: JsonValue | null): PostgresState | null {
         seenSince: BigInt(table.seenSince),
         truncatedAt: BigInt(table.truncatedAt),
         droppedBefore: optionalBigInt(table.droppedBefore ?? null),
+        // Not there from the beginning.
+        statements: (table.statements ?? []).map((entry) => ({
+          ...entry,
+          lsn: BigInt(entry.lsn),
+          commitTs: BigInt(entry.commitTs),
+          toldAt: optionalBigInt(entry.toldAt),
+        })),
         history: table.history.map((entry) => ({ ...entry, version: BigInt(entry.version) })),
       })),
     };

@@ -7,6 +7,8 @@ import { sqlStateOf } from './wire-frames.ts';
 export interface StreamNames {
   readonly slot: string;
   readonly publication: string;
+  /** Logical messages with this prefix are asked for (the server then sends all of them). Default: none. */
+  readonly messagePrefix?: string | null;
 }
 
 /** What an error of the stream means for it: try again, somebody else has the slot, or the end, with the error to end with. */
@@ -69,8 +71,9 @@ export async function checkSlot(connection: WireConnection, slot: string, confir
 }
 
 /** P1: `confirmedTs` is durable, so what follows it is asked for. */
-export function startReplicationSql({ slot, publication }: StreamNames, confirmedTs: bigint): string {
-  const options = `proto_version '1', publication_names ${quoteLiteral(quoteIdentifier(publication))}`;
+export function startReplicationSql({ slot, publication, messagePrefix = null }: StreamNames, confirmedTs: bigint): string {
+  const messages = messagePrefix === null ? '' : ", messages 'true'";
+  const options = `proto_version '1', publication_names ${quoteLiteral(quoteIdentifier(publication))}${messages}`;
   return `START_REPLICATION SLOT ${quoteIdentifier(slot)} LOGICAL ${formatLsn(confirmedTs + 1n)} (${options})`;
 }
 

@@ -1,8 +1,18 @@
 import { MillraceError, reasonOf } from '../../errors.ts';
 import type { Delivery } from '../../events/index.ts';
-import { type Clock, COMPONENT_METRICS, type Counter, type Logger, type Metrics } from '../../flow/index.ts';
+import {
+  type Clock,
+  COMPONENT_METRICS,
+  type Counter,
+  elapsedMs,
+  type Logger,
+  type Metrics,
+  noSystemEvents,
+  type SystemEvents,
+} from '../../flow/index.ts';
 import { encodeStandbyStatus, formatLsn } from '../../formats/pgoutput/index.ts';
 import { Assembler } from './assembler.ts';
+import { recordLoss } from './loss-events.ts';
 import { POSTGRES_METRICS } from './metrics.ts';
 import type { SchemaResolver } from './schema-resolver.ts';
 import { checkSlot, fateOf, type SlotFacts, type StreamNames, startReplicationSql } from './stream-fate.ts';
@@ -20,6 +30,8 @@ export interface StreamOptions extends StreamNames {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  /** Default: nobody listens. */
+  readonly events?: SystemEvents;
   /** Aborted: `deliveries` ends at once; what was confirmed is still reported until `close`. */
   readonly signal: AbortSignal;
   /** A delivery that has read this much is cut, inside a transaction too. Default 1 MiB; the connection's chunks bound it as well. */
@@ -66,6 +78,7 @@ class ReplicationStream implements PostgresStream {
   readonly #assembler: Assembler;
   readonly #reconnects: Counter;
   readonly #errors: Counter;
+  readonly #events: SystemEvents;
   #connection: WireConnection | null = null;
   /** The connection takes status reports. */
   #isStreaming = false;
@@ -74,6 +87,7 @@ class ReplicationStream implements PostgresStream {
   #attempts = 0;
   #lastError: string | null = null;
   #slotActiveSinceMs: number | null = null;
+  #brokenSinceMs: number | null = null;
   #slot: SlotFacts = { activePid: null, walSenderTimeoutMs: DEFAULT_WAL_SENDER_TIMEOUT_MS };
   #cancelStatus = () => {};
   #statusDueMs = Number.POSITIVE_INFINITY;
@@ -87,10 +101,11 @@ class ReplicationStream implements PostgresStream {
 
   constructor(options: StreamOptions) {
     this.#options = options;
-    this.#assembler = new Assembler(options.resolver, options.fromTs);
+    this.#assembler = new Assembler(options.resolver, options.fromTs, options.messagePrefix);
     this.#confirmedTs = options.fromTs;
     this.#reconnects = options.metrics.counter(POSTGRES_METRICS.reconnects, {});
     this.#errors = options.metrics.counter(COMPONENT_METRICS.errors, { kind: 'source', stage: 'postgres' });
+    this.#events = options.events ?? noSystemEvents;
     this.deliveries = this.#run();
     options.signal.addEventListener('abort', () => this.#connection?.interrupt(), { once: true });
   }
@@ -159,6 +174,7 @@ class ReplicationStream implements PostgresStream {
     logger.info({ slot, after: formatLsn(fromTs) }, 'streaming');
     this.#isStreaming = true;
     this.#slotActiveSinceMs = null;
+    this.#tellReconnected();
     // Asks where the server stands: an idle one says it by itself only when its own timeout nears.
     this.#report(true);
     this.#scheduleStatus(this.#statusIntervalMs);
@@ -232,7 +248,10 @@ class ReplicationStream implements PostgresStream {
   async #backOff(cause: unknown): Promise<void> {
     const { clock, logger, signal, slot, retries = Number.POSITIVE_INFINITY } = this.#options;
     const fate = fateOf(cause, this.#options);
-    if (fate.kind === 'end') throw fate.error;
+    if (fate.kind === 'end') {
+      recordLoss(this.#events, this.#options, fate.error);
+      throw fate.error;
+    }
     if (fate.kind === 'slotActive') {
       // A connection that broke without our server noticing still holds the slot, for as long as the server believes in it.
       this.#slotActiveSinceMs ??= clock.now();
@@ -247,8 +266,19 @@ class ReplicationStream implements PostgresStream {
     this.#lastError = reasonOf(cause);
     this.#reconnects.add(1);
     this.#errors.add(1);
+    if (this.#brokenSinceMs === null) this.#events.record('stream_broken', () => ({ slot, error: reasonOf(cause) }));
+    this.#brokenSinceMs ??= clock.now();
     logger.warn({ slot, attempt: this.#attempts, delayMs, reason: this.#lastError }, 'the replication stream broke; connecting again');
     await clock.sleep(delayMs, signal);
+  }
+
+  #tellReconnected(): void {
+    const sinceMs = this.#brokenSinceMs;
+    if (sinceMs === null) return;
+    this.#brokenSinceMs = null;
+    const { slot, clock } = this.#options;
+    const attempts = this.#attempts;
+    this.#events.record('stream_reconnected', () => ({ slot, attempts, duration_ms: elapsedMs(clock, sinceMs) }));
   }
 
   get #statusIntervalMs(): number {

@@ -13,6 +13,7 @@ import {
   readWalPosition,
 } from './catalog.ts';
 import type { Query } from './connection.ts';
+import { readCarrier } from './ddl-text.ts';
 import type { PostgresSettings } from './options.ts';
 import { addTables, displayName, identityProblems, isOwned, publicationGap } from './publication.ts';
 import { provokeMark } from './slot.ts';
@@ -129,6 +130,7 @@ export class Watch {
     const isOurs = publication !== null && isOwned(publication, settings.slot);
     if ((await this.#addNewTables(new Set(published.map(({ oid }) => oid)), isOurs)) || unknown) this.#options.onJoin();
     await this.#checkRetention();
+    await this.#checkCarrier();
   }
 
   /** Returns whether any was added. */
@@ -179,6 +181,21 @@ export class Watch {
       );
     }
     if (!isTooMuch) this.#warned.delete('wal');
+  }
+
+  /** The text of schema changes is no part of what must not be lost: the run goes on without it. */
+  async #checkCarrier(): Promise<void> {
+    const { settings, query, versionNumber, logger } = this.#options;
+    if (!settings.ddlText) return;
+    const { slot, publication } = settings;
+    const carrier = await readCarrier(query, { slot, publication, versionNumber });
+    if (carrier === 'present') this.#warned.delete('carrier');
+    else if (this.#isNews('carrier')) {
+      logger.warn(
+        { slot },
+        'the event triggers that carry the text of schema changes were dropped, disabled or changed; a new start installs them',
+      );
+    }
   }
 
   #isNews(key: string): boolean {

@@ -107,6 +107,42 @@ describe('Assembler', () => {
       expect(await read(begin(100n), ...others, users, insert(USERS, 'a'), commit(100n, 108n))).toEqual(['users 100/0 I a | resolved 107']);
     });
 
+    it('are not touched by messages that go to the schema history, each with the place of the change behind it', async () => {
+      assembler = new Assembler(schema, 50n, 'ours');
+      const [ours, others] = [bytes.message('ours', 'x'), bytes.message('others', 'x')];
+      const transaction = [begin(100n), ours, users, others, insert(USERS, 'a'), ours, insert(USERS, 'b'), commit(100n, 108n)];
+      expect(await read(...transaction)).toEqual(['users 100/0 I a', 'users 100/1 I b | resolved 107']);
+      expect(schema.asked.filter((asked) => asked.startsWith('statement'))).toEqual(['statement ours x 100/0', 'statement ours x 100/1']);
+    });
+
+    it('messages outside a transaction, or that are of none, go nowhere', async () => {
+      assembler = new Assembler(schema, 50n, 'ours');
+      expect(await read(bytes.message('ours', 'x'), begin(100n), bytes.message('ours', 'x', false), commit(100n, 108n))).toEqual([
+        'resolved 107',
+      ]);
+      expect(schema.asked).toEqual([]);
+    });
+
+    it('P7: messages of what was taken before a reconnection are not told again', async () => {
+      assembler = new Assembler(schema, 50n, 'ours');
+      const ours = (content: string) => bytes.message('ours', content);
+      await read(begin(100n), ours('a'), commit(100n, 108n), begin(110n), ours('b'), users, insert(USERS, 'a'), ours('c'));
+      assembler.reconnected();
+      schema.asked.length = 0;
+      await read(
+        begin(100n),
+        ours('a'),
+        commit(100n, 108n),
+        begin(110n),
+        ours('b'),
+        users,
+        insert(USERS, 'a'),
+        ours('c'),
+        commit(110n, 118n),
+      );
+      expect(schema.asked).toEqual(['statement ours c 110/1']);
+    });
+
     it('a transaction may be cut anywhere: the cut goes on where it was', async () => {
       expect(await read(begin(100n), users, insert(USERS, 'a'))).toEqual(['users 100/0 I a']);
       expect(await read(insert(USERS, 'b'))).toEqual(['users 100/1 I b']);

@@ -26,6 +26,11 @@ describe('postgres options', () => {
     ['a pattern of no table', { resnapshot: ['x'] }, /option resnapshot is "x"/],
     ['a size', { maxWal: 'much' }, /option maxWal is "much"/],
     ['too many connections', { snapshotConnections: 65 }, /option snapshotConnections is 65; it must be an integer from 1 to 64/],
+    [
+      'texts of schema changes otherwise than on or off',
+      { ddlText: 'on' as unknown as boolean },
+      /option ddlText is on; it must be true or false/,
+    ],
     ['an interval below the bound', { watchInterval: '1ms' }, /option watchInterval is "1ms"/],
   ])('%s is refused with the option, the value and the bound', (_title, options, message) => {
     expect(() => postgres({ url: URL_TEXT, ...options })).toThrow(message);

@@ -170,7 +170,11 @@ describe('what is wrong with the server is found at start, with a remedy', () =>
     expect(run.log.has('warn', /leaves out kinds of changes.*deletes.*truncates/)).toBe(true);
     expect([...run.target.versions.keys()]).toEqual(['public.t']);
     await run.close();
-    expect(await teardown({ url, slot: 'existing', publication: 'pub' })).toEqual({ slot: 'dropped', publication: 'kept' });
+    expect(await teardown({ url, slot: 'existing', publication: 'pub' })).toEqual({
+      slot: 'dropped',
+      publication: 'kept',
+      ddlText: 'absent',
+    });
     expect(await query('SELECT pubname FROM pg_publication')).toEqual([{ pubname: 'pub' }]);
   });
 });
@@ -203,8 +207,16 @@ describe('P2: what the state knows must be what the server has', () => {
   it('a slot without a state is not adopted', async () => {
     const { options, url } = await captured('stateless');
     expect(await failure(options)).toMatch(/^MR_STATE_MISSING: the replication slot stateless exists, but there is no state.*teardown/);
-    expect(await teardown({ url, slot: 'stateless', publication: 'pub' })).toEqual({ slot: 'dropped', publication: 'dropped' });
-    expect(await teardown({ url, slot: 'stateless', publication: 'pub' })).toEqual({ slot: 'absent', publication: 'absent' });
+    expect(await teardown({ url, slot: 'stateless', publication: 'pub' })).toEqual({
+      slot: 'dropped',
+      publication: 'dropped',
+      ddlText: 'absent',
+    });
+    expect(await teardown({ url, slot: 'stateless', publication: 'pub' })).toEqual({
+      slot: 'absent',
+      publication: 'absent',
+      ddlText: 'absent',
+    });
     const run = await Run.open(options);
     expect(await run.differences(url, 'pub')).toEqual([]);
     await run.close();

@@ -1,6 +1,6 @@
-import { type Delivery, type DmlEvent, type Position, rowsOf, type Table, tableName } from '../../../../lib/events/index.ts';
+import { type DdlEvent, type Delivery, type DmlEvent, type Position, rowsOf, type Table, tableName } from '../../../../lib/events/index.ts';
 import { comparePositions, formatPosition } from '../../../../lib/events/position.ts';
-import { type Clock, type Logger, Metrics, systemClock } from '../../../../lib/flow/index.ts';
+import { type Clock, type EventPort, type Logger, Metrics, noSystemEvents, SystemEvents, systemClock } from '../../../../lib/flow/index.ts';
 import type { JsonValue } from '../../../../lib/formats/json.ts';
 import { parseJson, stringifyJson } from '../../../../lib/formats/json.ts';
 import { openSnapshot, type PostgresOptions, postgres } from '../../../../lib/sources/postgres/index.ts';
@@ -31,6 +31,7 @@ export class MemoryTarget {
   readonly versions = new Map<string, Map<bigint, StoredVersion>>();
   /** `ddl public.t 0 <query>`, in order of arrival. */
   readonly statements: string[] = [];
+  readonly ddl: DdlEvent[] = [];
   checkpointTs: bigint | null = null;
   identity: JsonValue | null = null;
   state: JsonValue | null = null;
@@ -47,6 +48,7 @@ export class MemoryTarget {
           break;
         case 'ddl':
           this.statements.push(`ddl ${tableName(event.table)} ${event.action} ${event.query}`);
+          this.ddl.push(event);
           for (const version of event.abandons) this.#versionsOf(event.table).delete(version);
           this.#versionOf(event.table).clears ||= event.startsEmpty;
           break;
@@ -174,7 +176,13 @@ export class Run {
   static async open(
     options: PostgresOptions,
     target = new MemoryTarget(),
-    hooks: { onSave?: (state: JsonValue) => void | Promise<void>; clock?: Clock; log?: LogBook; abort?: AbortController } = {},
+    hooks: {
+      onSave?: (state: JsonValue) => void | Promise<void>;
+      clock?: Clock;
+      log?: LogBook;
+      abort?: AbortController;
+      events?: EventPort;
+    } = {},
   ): Promise<Run> {
     const log = hooks.log ?? new LogBook();
     const abort = hooks.abort ?? new AbortController();
@@ -184,6 +192,10 @@ export class Run {
       clock: hooks.clock ?? systemClock,
       logger: log,
       metrics: new Metrics(),
+      events:
+        hooks.events === undefined
+          ? noSystemEvents
+          : new SystemEvents({ pipeline: 'test', events: hooks.events, clock: hooks.clock ?? systemClock }),
       checkpointTs: target.checkpointTs,
       state: target.state,
       targetIdentity: target.identity,
