@@ -1,0 +1,46 @@
+import type { Clock } from '../../lib/flow/index.ts';
+import type { EventStamp } from './accept-event.ts';
+
+/**
+ * Number, identity and time of events, given at accept (W3).
+ *
+ * Numbers ascend from the time of the start, in ms shifted by 16 bits, so that they ascend over restarts too; an identity is a number behind what no other process
+ * has drawn. Times are those of the clock, which counts ms; events of one ms are one ns apart, so that an order by time is the order of accepting.
+ */
+export class Stamps {
+  readonly #prefix: string;
+  #seq: bigint;
+  #ms = Number.NEGATIVE_INFINITY;
+  #ns = 0n;
+
+  constructor(clock: Clock) {
+    const nowMs = Math.max(0, Math.floor(clock.now()));
+    const drawn = () => Math.floor(clock.random() * 2 ** 48).toString(36);
+    this.#prefix = `${nowMs.toString(36)}-${drawn()}${drawn()}-`;
+    this.#seq = BigInt(nowMs) << 16n;
+  }
+
+  /** Numbers are above this one. */
+  startBehind(seq: bigint): void {
+    if (seq > this.#seq) this.#seq = seq;
+  }
+
+  /** The stamp of the next event; given again until it is taken. */
+  next(nowMs: number): EventStamp {
+    const seq = this.#seq + 1n;
+    return { id: this.#prefix + seq.toString(36), seq, timestampNs: this.#timeAt(nowMs) };
+  }
+
+  take(): void {
+    this.#seq++;
+    this.#ns++;
+  }
+
+  #timeAt(nowMs: number): bigint {
+    if (nowMs !== this.#ms) {
+      this.#ms = nowMs;
+      this.#ns = BigInt(Math.floor(nowMs * 1000)) * 1000n;
+    }
+    return this.#ns;
+  }
+}

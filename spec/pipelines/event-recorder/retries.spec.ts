@@ -1,0 +1,293 @@
+import { describe, expect, it } from '@jest/globals';
+import { MillraceError } from '../../../lib/errors.ts';
+import { virtualTime } from '../../../lib/testing/index.ts';
+import { eventRecorder } from '../../../pipelines/index.ts';
+import { type Behaviour, event, failing, never, numbers, record, rejection, ScriptedHandler, takes, withRecorder } from './recorder-kit.ts';
+
+describe('retries', () => {
+  it('C5.8: waits 1666, 3332 and 5000 ms: four calls', () =>
+    withRecorder({}, failing(3), async ({ clock, handler, recorder }) => {
+      record(recorder, 1, 100);
+      await clock.advance(60_000);
+      expect(handler.calls.map(({ atMs, attempt }) => [atMs, attempt])).toEqual([
+        [0, 1],
+        [1666, 2],
+        [4998, 3],
+        [9998, 4],
+      ]);
+      expect(recorder.status()).toMatchObject({ delivered: 100, failures: 3, retries: 3, failuresInARow: 0, lastError: null });
+    }));
+
+  it('C5.9: applies the policy when the last call has failed, and goes on with the next batch', () =>
+    withRecorder({ lossSummary: false }, failing(4), async ({ clock, handler, recorder }) => {
+      record(recorder, 1, 200);
+      await clock.advance(10_000);
+      expect(handler.calls).toHaveLength(5);
+      expect(handler.taken).toEqual(numbers(101, 200));
+      expect(recorder.status()).toMatchObject({ delivered: 100, dropped: { exhausted: 100 } });
+    }));
+
+  it('C5.9: keep tries for ever', () =>
+    withRecorder({ whenExhausted: 'keep' }, failing(20), async ({ clock, handler, recorder }) => {
+      record(recorder, 1, 100);
+      await clock.advance(200_000);
+      expect(handler.taken).toEqual(numbers(1, 100));
+      expect(recorder.status()).toMatchObject({ delivered: 100, failures: 20 });
+    }));
+
+  it('C5.10: with no retries makes one call', () =>
+    withRecorder({ retry: { retries: 0 } }, failing(9), async ({ clock, handler, recorder }) => {
+      record(recorder, 1, 100);
+      await clock.advance(1000);
+      expect(handler.calls).toHaveLength(1);
+      expect(recorder.status().dropped.exhausted).toBe(100);
+    }));
+
+  it('W11: with full jitter waits for a part of each delay', () =>
+    withRecorder({ retry: { jitter: 'full' } }, failing(3), async ({ clock, handler, recorder }) => {
+      record(recorder, 1, 100);
+      await clock.advance(60_000);
+      const at = handler.calls.map(({ atMs }) => atMs);
+      const delays = at.slice(1).map((ms, i) => ms - at[i]!);
+      expect(delays).toHaveLength(3);
+      expect(delays.every((ms, i) => ms < [1666, 3332, 5000][i]!)).toBe(true);
+      expect(recorder.status().delivered).toBe(100);
+    }));
+
+  it('W11: begins no retry behind its overall deadline, and applies the policy then', () =>
+    withRecorder({ retry: { deadline: '6s' }, lossSummary: false }, failing(3), async ({ clock, handler, recorder }) => {
+      await clock.advance(1000);
+      record(recorder, 1, 200);
+      await clock.advance(60_000);
+      // The third retry would have begun 9998 ms behind the first failure.
+      expect(handler.log.map(([atMs, first]) => [atMs, first])).toEqual([
+        [1000, 1],
+        [2666, 1],
+        [5998, 1],
+        [5998, 101],
+      ]);
+      expect(recorder.status()).toMatchObject({ delivered: 100, dropped: { exhausted: 100 } });
+    }));
+
+  it('W11: keep knows no deadline', () =>
+    withRecorder({ whenExhausted: 'keep', retry: { deadline: 0 } }, failing(5), async ({ clock, handler, recorder }) => {
+      record(recorder, 1, 100);
+      await clock.advance(60_000);
+      expect(handler.taken).toEqual(numbers(1, 100));
+    }));
+
+  it('W11: says by itself which errors are worth a retry', () =>
+    withRecorder(
+      { lossSummary: false },
+      () => {
+        throw new MillraceError('MR_EVENT_GROUP_MIXED', { expected: 'a', found: 'b' });
+      },
+      async ({ clock, handler, recorder }) => {
+        recorder.record(event('a'));
+        await clock.advance(60_000);
+        expect(handler.calls).toHaveLength(1);
+        expect(recorder.status().dropped.rejected).toBe(1);
+      },
+    ));
+
+  it('C5.12, W2: retries the group that failed alone: what another has delivered does not come twice', () =>
+    withRecorder({ batchEvents: 4 }, takes, async ({ clock, handler, recorder }) => {
+      const failB = failing(2);
+      handler.does((call, signal) => (call.group.type === 'b' ? failB(call, signal) : undefined));
+      for (const [payload, type] of [
+        [1, 'a'],
+        [2, 'b'],
+        [3, 'a'],
+        [4, 'b'],
+      ] as const)
+        recorder.record(event(payload, type));
+      await clock.advance(10_000);
+      expect(handler.log).toEqual([
+        [0, 1, 3],
+        [0, 2, 4],
+        [1666, 2, 4],
+        [4998, 2, 4],
+      ]);
+    }));
+
+  it('C5.14, W6: keeps what comes during a backoff, up to the capacity', () =>
+    withRecorder({ queueEvents: 300, lossSummary: false }, failing(3), async ({ clock, handler, recorder }) => {
+      record(recorder, 1, 100);
+      await clock.advance(500);
+      record(recorder, 101, 310);
+      expect(recorder.status()).toMatchObject({ accepted: 300, refused: { overflow: 10 } });
+      await clock.advance(60_000);
+      expect(handler.taken).toEqual(numbers(1, 300));
+    }));
+
+  it('C5.28, W3: fixes number, identity and time at the call of record, the same in each retry', () =>
+    withRecorder({}, failing(1), async ({ clock, handler, recorder }) => {
+      await clock.advance(1234);
+      const outcome = recorder.record(event('a'));
+      recorder.record(event('b', 'test', { timestampNs: 1_700_000_000_123_456_789n }));
+      await clock.advance(60_000);
+      const [first, second] = handler.calls.map(({ group }) => group.events.map(({ id, seq, timestampNs }) => ({ id, seq, timestampNs })));
+      expect(first).toEqual(second);
+      expect(first![0]).toEqual({ id: (outcome as { id: string }).id, seq: expect.any(BigInt), timestampNs: 1_234_000_000n });
+      expect(first![1]!.timestampNs).toBe(1_700_000_000_123_456_789n);
+    }));
+
+  it('W3: gives events of one millisecond times in their order', () =>
+    withRecorder({ batchEvents: 3 }, takes, async ({ clock, handler, recorder }) => {
+      record(recorder, 1, 3);
+      await clock.settle();
+      expect(handler.calls[0]!.group.events.map(({ timestampNs }) => timestampNs)).toEqual([0n, 1n, 2n]);
+    }));
+
+  it('G2: numbers ascend over restarts, and no identity comes twice', () =>
+    virtualTime(async ({ clock }) => {
+      const handler = new ScriptedHandler(clock);
+      const outcomes = [];
+      for (let life = 0; life < 3; life++) {
+        const recorder = await eventRecorder({ handler }).open({ clock });
+        outcomes.push(recorder.record(event(1)), recorder.record(event(2)));
+        await recorder.close();
+        await clock.advance(5);
+      }
+      const told = outcomes.map((outcome) => (outcome.accepted ? outcome : null)!);
+      expect(new Set(told.map(({ id }) => id)).size).toBe(6);
+      expect(told.every(({ seq }, i) => i === 0 || seq > told[i - 1]!.seq)).toBe(true);
+    }));
+});
+
+describe('refusals of the target', () => {
+  const letters = () => {
+    const written: { payloads: unknown[]; reason: string; error: string }[] = [];
+    return {
+      written,
+      store: {
+        name: 'letters',
+        write: async ({ events, reason, error }: { events: readonly { payload: string }[]; reason: string; error: string }) => {
+          written.push({ payloads: events.map(({ payload }) => JSON.parse(payload) as unknown), reason, error });
+        },
+      },
+    };
+  };
+
+  it('C5.11, W5: does not retry what the target refuses for good: it is a dead letter', () => {
+    const { written, store } = letters();
+    return withRecorder(
+      { deadLetters: store },
+      (call) => Promise.reject(rejection(call)),
+      async ({ clock, handler, recorder }) => {
+        recorder.record(event('bad'));
+        await clock.advance(60_000);
+        expect(handler.calls).toHaveLength(1);
+        expect(written).toEqual([{ payloads: ['bad'], reason: 'rejected', error: expect.stringContaining('bad column') }]);
+        expect(recorder.status()).toMatchObject({ dropped: { rejected: 1 }, deadLettered: 1 });
+      },
+    );
+  });
+
+  it.each<[string, boolean, number]>([
+    ['named by the handler', true, 2],
+    ['found by halves', false, 15],
+  ])('C5.13, W5: isolates a poison event from 99 good ones, %s', (_, isNamed, calls) => {
+    const { written, store } = letters();
+    const refuse: Behaviour = (call) => {
+      if (call.payloads.includes(37)) throw rejection(call, isNamed ? [37] : null);
+    };
+    return withRecorder({ deadLetters: store }, refuse, async ({ clock, handler, recorder }) => {
+      record(recorder, 1, 100);
+      await clock.settle();
+      expect(handler.taken).toEqual(numbers(1, 100).filter((i) => i !== 37));
+      expect(written.map(({ payloads }) => payloads)).toEqual([[37]]);
+      expect(handler.calls.length).toBeLessThanOrEqual(calls);
+      expect(clock.now()).toBe(0);
+    });
+  });
+
+  it('makes dead letters of what is exhausted, where there is a store for them', () => {
+    const { written, store } = letters();
+    return withRecorder({ deadLetters: store }, failing(4), async ({ clock, recorder }) => {
+      recorder.record(event('a'));
+      await clock.advance(60_000);
+      expect(written).toEqual([{ payloads: ['a'], reason: 'exhausted', error: 'target is down' }]);
+      expect(recorder.status()).toMatchObject({ dropped: { exhausted: 1 }, deadLettered: 1 });
+    });
+  });
+
+  it.each<[string, () => Promise<void>]>([
+    ['fails', () => Promise.reject(new Error('disk full'))],
+    ['never answers', never],
+  ])('drops them, counted, when the store for them %s', (_, write) =>
+    withRecorder(
+      { deadLetters: { name: 'letters', write } },
+      (call) => Promise.reject(rejection(call)),
+      async ({ clock, recorder }) => {
+        recorder.record(event('a'));
+        await clock.advance(60_000);
+        expect(recorder.status()).toMatchObject({ dropped: { rejected: 1 }, deadLettered: 0, pending: expect.any(Number) });
+      },
+    ),
+  );
+});
+
+describe('a handler that misbehaves', () => {
+  it.each<[string, Behaviour, number]>([
+    [
+      'throws synchronously',
+      () => {
+        throw new Error('bug');
+      },
+      0,
+    ],
+    ['rejects', () => Promise.reject(new Error('down')), 0],
+    ['rejects with nothing', () => Promise.reject(undefined), 0],
+    ['never answers', never, 31_000],
+  ])('C5.19, W10: %s: that is an attempt that failed, and the recorder goes on', (_, behaviour, takesMs) =>
+    withRecorder({}, behaviour, async ({ clock, handler, recorder }) => {
+      record(recorder, 1, 100);
+      await clock.advance(100 + takesMs);
+      expect(recorder.status()).toMatchObject({ health: 'failing', failuresInARow: 1, pending: 100 });
+      handler.does(takes);
+      await clock.advance(2000);
+      expect(recorder.status()).toMatchObject({ health: 'ok', delivered: 100 });
+    }),
+  );
+
+  it('C5.19: a handler that is not asynchronous at all is one that failed', () =>
+    virtualTime(async ({ clock }) => {
+      const handler = {
+        name: 'odd',
+        deliver: () => {
+          throw new Error('not async at all');
+        },
+      };
+      const recorder = await eventRecorder({ handler, batchEvents: 1 }).open({ clock });
+      recorder.record(event(1));
+      await clock.advance(60_000);
+      expect(recorder.status()).toMatchObject({ dropped: { exhausted: 1 } });
+    }));
+
+  it('G7: a call that succeeds late, within the grace, has delivered: it is not made again', () =>
+    withRecorder({ handlerTimeout: '10s' }, takes, async ({ clock, handler, recorder }) => {
+      handler.does(() => clock.sleep(10_500));
+      record(recorder, 1, 100);
+      await clock.advance(60_000);
+      expect(handler.calls).toHaveLength(1);
+      expect(recorder.status().delivered).toBe(100);
+    }));
+
+  it('is opened with the first batch, and again with the next attempt when that fails', () =>
+    virtualTime(async ({ clock }) => {
+      const opens: number[] = [];
+      const handler = new ScriptedHandler(clock);
+      const open = async () => {
+        opens.push(clock.now());
+        if (opens.length < 3) throw new Error('no route to host');
+      };
+      const recorder = await eventRecorder({ handler: Object.assign(handler, { open }) }).open({ clock });
+      await clock.advance(1000);
+      expect(opens).toEqual([]);
+      record(recorder, 1, 200);
+      await clock.advance(60_000);
+      expect(opens).toEqual([1000, 2666, 5998]);
+      expect(handler.taken).toEqual(numbers(1, 200));
+    }));
+});
