@@ -24,8 +24,12 @@ export interface DiskFiles {
   remove(path: string): Promise<void>;
   /** Removes a folder (or file) with all that is in it; one that is not there is no error. */
   removeTree(path: string): Promise<void>;
-  /** Makes one folder: false when it is there already. Fails with ENOENT where the one above it is missing. */
-  makeFolder(path: string): Promise<boolean>;
+  /**
+   * Makes one folder: false when it is there already. Fails with ENOENT where the one above it is missing.
+   *
+   * @param access `private`: where a disk has users, no other one can enter what is made.
+   */
+  makeFolder(path: string, access?: 'private'): Promise<boolean>;
   /** Makes the names in a folder durable. */
   syncFolder(path: string): Promise<void>;
 }

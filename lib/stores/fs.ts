@@ -1,16 +1,26 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream, type Dirent } from 'node:fs';
-import { access, constants, link, lstat, readdir, readFile, rename, rm, rmdir, stat } from 'node:fs/promises';
+import { access, constants, link, lstat, opendir, readdir, readFile, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { MillraceError, reasonOf } from '../errors.ts';
 import { type Clock, systemClock } from '../flow/index.ts';
-import { partsOf } from './body.ts';
+import { partsOf, piecesOf } from './body.ts';
+import { contentVersion } from './content-version.ts';
 import { makeFolderDurably, writeDurably } from './durable-file.ts';
-import { checkKey, checkPrefix, compareUtf8, RESERVED_FOLDER } from './keys.ts';
+import { replaceIf } from './fs-replace.ts';
+import { checkFolder, checkKey, checkPrefix, compareUtf8, RESERVED_FOLDER } from './keys.ts';
 import { nodeFiles } from './node-files.ts';
-import type { ObjectBody, ObjectInfo, ObjectStore, StoreAccess, StoreCapabilities } from './object-store.ts';
+import type {
+  ObjectBody,
+  ObjectInfo,
+  ObjectStore,
+  ObjectVersion,
+  StoreAccess,
+  StoreCapabilities,
+  VersionedObject,
+} from './object-store.ts';
 import { systemCode } from './system-code.ts';
 
 /**
@@ -23,32 +33,36 @@ import { systemCode } from './system-code.ts';
  * For `write` the root is made where it is missing and proved writable: MR_STORE_UNWRITABLE, MR_STORE_FULL. For `read` it must be there: MR_STORE_NOT_FOUND.
  */
 export async function openFsStore(root: string, clock: Clock = systemClock, mode: StoreAccess = 'write'): Promise<ObjectStore> {
-  const store = new FsStore(root);
-  if (mode === 'write') await store.prepare(clock);
+  const store = new FsStore(root, clock, mode);
+  if (mode === 'write') await store.prepare();
   else await store.prove();
   return store;
 }
 
 class FsStore implements ObjectStore {
   readonly uri: string;
-  readonly capabilities: StoreCapabilities = { putIfAbsent: 'atomic' };
+  readonly capabilities: StoreCapabilities = { putIfAbsent: 'atomic', conditionalPut: 'atomic' };
   readonly #root: string;
   readonly #temporaries: string;
+  readonly #clock: Clock;
+  readonly #access: StoreAccess;
   /** Folders are made one after another: an object is durable when every folder above it is, whoever of its writers made them. */
   #folders: Promise<void> = Promise.resolve();
   /** Folders that are durable. One that is there at first may not be: whoever made it can have been killed before it was. */
   readonly #durable = new Set<string>();
 
-  constructor(root: string) {
+  constructor(root: string, clock: Clock, access: StoreAccess) {
     this.#root = root;
+    this.#clock = clock;
+    this.#access = access;
     this.#temporaries = join(root, RESERVED_FOLDER);
     this.uri = pathToFileURL(root).href;
   }
 
-  async prepare(clock: Clock): Promise<void> {
+  async prepare(): Promise<void> {
     try {
       await makeFolderDurably(this.#root);
-      await this.#sweep(clock.now());
+      await this.#sweep(this.#clock.now());
       await rm(await this.#writeTemporary('', [Buffer.from('millrace')]));
     } catch (error) {
       if (error instanceof MillraceError) throw error;
@@ -79,11 +93,7 @@ class FsStore implements ObjectStore {
   }
 
   async putIfAbsent(key: string, body: ObjectBody): Promise<boolean> {
-    if (await this.exists(key)) {
-      // Whoever wrote it can have been killed before its name was durable; who hears of it here relies on it.
-      await this.#attempt('put', key, () => this.#place(key, async () => {}));
-      return false;
-    }
+    if (await this.exists(key)) return false;
     return this.#attempt('put', key, async () => {
       const temporary = await this.#writeTemporary(key, body);
       let isMine = true;
@@ -103,6 +113,28 @@ class FsStore implements ObjectStore {
     });
   }
 
+  async putIf(key: string, body: ObjectBody, expected: ObjectVersion | null): Promise<ObjectVersion | null> {
+    checkKey(key);
+    const pieces = await piecesOf(body, { key, uri: this.uri });
+    const isMine = await this.#attempt('put', key, () =>
+      replaceIf({
+        ...{ path: this.#pathOf(key), key, expected, temporaries: this.#temporaries, clock: this.#clock },
+        temporary: temporaryName,
+        isGone: (name) => isStale(name, 0),
+        write: (path) => writeDurably(path, pieces, 'wx'),
+        place: (action) => this.#place(key, action),
+      }),
+    );
+    return isMine ? contentVersion(Buffer.concat(pieces)) : null;
+  }
+
+  async getVersioned(key: string): Promise<VersionedObject | null> {
+    const content = await this.get(key);
+    if (content === null) return null;
+    await this.#makeNamesDurable(key);
+    return { content, version: contentVersion(content) };
+  }
+
   async get(key: string): Promise<Buffer | null> {
     checkKey(key);
     return this.#unlessAbsent('get', key, () => readFile(this.#pathOf(key)));
@@ -111,12 +143,25 @@ class FsStore implements ObjectStore {
   async read(key: string): Promise<AsyncIterable<Uint8Array> | null> {
     checkKey(key);
     const path = this.#pathOf(key);
-    return (await this.exists(key)) ? this.#chunksOf(key, path) : null;
+    return (await this.#isThere(key)) ? this.#chunksOf(key, path) : null;
   }
 
   async exists(key: string): Promise<boolean> {
     checkKey(key);
-    return (await this.#unlessAbsent('stat', key, async () => (await stat(this.#pathOf(key))).isFile())) ?? false;
+    if (!(await this.#isThere(key))) return false;
+    await this.#makeNamesDurable(key);
+    return true;
+  }
+
+  async *folders(prefix: string, before?: string): AsyncGenerator<string> {
+    checkFolder(prefix);
+    const found = await this.#unlessAbsent('list', prefix, () => readdir(this.#pathOf(prefix), { withFileTypes: true }));
+    const names = (found ?? []).filter((entry) => entry.isDirectory() && prefix + entry.name !== RESERVED_FOLDER).map(({ name }) => name);
+    for (const name of names.sort(compareUtf8)) {
+      if (before !== undefined && compareUtf8(name, before) >= 0) return;
+      // One whose objects were deleted is there without any.
+      if (await this.#hasObjects(`${prefix}${name}/`)) yield name;
+    }
   }
 
   async *list(prefix: string): AsyncGenerator<ObjectInfo> {
@@ -125,12 +170,40 @@ class FsStore implements ObjectStore {
   }
 
   async delete(key: string): Promise<void> {
-    if (await this.exists(key)) await this.#unlessAbsent('delete', key, () => rm(this.#pathOf(key)));
+    if (await this.#isThere(key)) await this.#unlessAbsent('delete', key, () => rm(this.#pathOf(key)));
+  }
+
+  /** The table's own folder stays: rows are written below it at any time. */
+  async removeEmptyFolders(folder: string): Promise<void> {
+    checkKey(folder);
+    const parts = folder.split('/');
+    const above = parts.map((_, index) => parts.slice(0, parts.length - index).join('/')).slice(0, -2);
+    const inside = await readdir(this.#pathOf(folder)).catch(() => []);
+    for (const name of inside) await rmdir(join(this.#pathOf(folder), name)).catch(() => {});
+    for (const path of above) {
+      const isGone = await rmdir(this.#pathOf(path)).then(
+        () => true,
+        () => false,
+      );
+      if (!isGone) return;
+      this.#durable.delete(this.#pathOf(path));
+    }
   }
 
   async close(): Promise<void> {
     // Another process may be writing there, or nothing was ever written.
     await rmdir(this.#temporaries).catch(() => {});
+  }
+
+  /** Looks no further than the first: a folder can hold a hundred thousand. */
+  async #hasObjects(folder: string): Promise<boolean> {
+    const found = await this.#unlessAbsent('list', folder, async () => {
+      for await (const entry of await opendir(this.#pathOf(folder))) {
+        if (entry.isFile() || (entry.isDirectory() && (await this.#hasObjects(`${folder}${entry.name}/`)))) return true;
+      }
+      return false;
+    });
+    return found === true;
   }
 
   async *#walk(folder: string, prefix: string): AsyncGenerator<ObjectInfo> {
@@ -165,6 +238,16 @@ class FsStore implements ObjectStore {
 
   #pathOf(key: string): string {
     return join(this.#root, key);
+  }
+
+  async #isThere(key: string): Promise<boolean> {
+    checkKey(key);
+    return (await this.#unlessAbsent('stat', key, async () => (await stat(this.#pathOf(key))).isFile())) ?? false;
+  }
+
+  /** Whoever wrote what is there can have been killed before its name was durable. Who writes here too may rely on it; readers write nothing. */
+  async #makeNamesDurable(key: string): Promise<void> {
+    if (this.#access === 'write') await this.#attempt('put', key, () => this.#place(key, async () => {}));
   }
 
   async #writeTemporary(key: string, body: ObjectBody): Promise<string> {
@@ -212,7 +295,7 @@ class FsStore implements ObjectStore {
     for (const name of names) {
       const path = join(this.#temporaries, name);
       const found = await stat(path).catch(() => null);
-      if (found !== null && isStale(name, now - found.mtimeMs)) await rm(path, { force: true });
+      if (found !== null && isStale(name, now - found.mtimeMs)) await rm(path, { recursive: true, force: true });
     }
   }
 

@@ -16,6 +16,13 @@ export function checkPrefix(prefix: string): void {
   if (reason !== null) throw new MillraceError('MR_STORE_INVALID_KEY', { key: prefix, reason });
 }
 
+/** As `checkPrefix`, for what must be a whole folder: empty or ending in a slash. */
+export function checkFolder(prefix: string): void {
+  checkPrefix(prefix);
+  if (prefix !== '' && !prefix.endsWith('/'))
+    throw new MillraceError('MR_STORE_INVALID_KEY', { key: prefix, reason: 'a folder ends in a slash' });
+}
+
 /** Components of ASCII that do not lead with a dot: nearly every key, and nothing to find fault with. */
 const PLAIN = /^[\w%=-][\w.%=-]*(?:\/[\w%=-][\w.%=-]*)*$/;
 

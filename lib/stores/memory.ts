@@ -1,11 +1,12 @@
 import { piecesOf } from './body.ts';
-import { checkKey, checkPrefix, compareUtf8 } from './keys.ts';
-import type { ObjectBody, ObjectInfo, ObjectStore, StoreCapabilities } from './object-store.ts';
+import { contentVersion } from './content-version.ts';
+import { checkFolder, checkKey, checkPrefix, compareUtf8 } from './keys.ts';
+import type { ObjectBody, ObjectInfo, ObjectStore, ObjectVersion, StoreCapabilities, VersionedObject } from './object-store.ts';
 
 /** Objects in memory, for tests. Everything is kept until it is deleted; `close` keeps it, so that a second run finds it. */
 export class MemoryStore implements ObjectStore {
   readonly uri: string;
-  readonly capabilities: StoreCapabilities = { putIfAbsent: 'atomic' };
+  readonly capabilities: StoreCapabilities = { putIfAbsent: 'atomic', conditionalPut: 'atomic' };
   readonly #objects = new Map<string, Buffer>();
 
   constructor(name = '') {
@@ -29,6 +30,21 @@ export class MemoryStore implements ObjectStore {
     return true;
   }
 
+  async putIf(key: string, body: ObjectBody, expected: ObjectVersion | null): Promise<ObjectVersion | null> {
+    checkKey(key);
+    const pieces = piecesOf(body, { key, uri: this.uri });
+    const object = Buffer.concat(pieces instanceof Promise ? await pieces : pieces);
+    const present = this.#objects.get(key);
+    if ((present === undefined ? null : contentVersion(present)) !== expected) return null;
+    this.#objects.set(key, object);
+    return contentVersion(object);
+  }
+
+  async getVersioned(key: string): Promise<VersionedObject | null> {
+    const content = await this.get(key);
+    return content === null ? null : { content, version: contentVersion(content) };
+  }
+
   async get(key: string): Promise<Buffer | null> {
     checkKey(key);
     const object = this.#objects.get(key);
@@ -43,6 +59,16 @@ export class MemoryStore implements ObjectStore {
   async exists(key: string): Promise<boolean> {
     checkKey(key);
     return this.#objects.has(key);
+  }
+
+  async *folders(prefix: string, before?: string): AsyncGenerator<string> {
+    checkFolder(prefix);
+    const names = new Set<string>();
+    for (const key of this.#objects.keys()) {
+      const slash = key.startsWith(prefix) ? key.indexOf('/', prefix.length) : -1;
+      if (slash > 0) names.add(key.slice(prefix.length, slash));
+    }
+    for (const name of [...names].sort(compareUtf8)) if (before === undefined || compareUtf8(name, before) < 0) yield name;
   }
 
   async *list(prefix: string): AsyncGenerator<ObjectInfo> {

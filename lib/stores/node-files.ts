@@ -25,10 +25,10 @@ export const nodeFiles: DiskFiles = {
     return entries.map((entry) => ({ name: entry.name, isFolder: entry.isDirectory() })).sort((a, b) => (a.name < b.name ? -1 : 1));
   },
 
-  async makeFolder(path) {
+  async makeFolder(path, access) {
     // Not by `recursive`: Node 20 tries for ever where a file system takes no folders and says ENOENT, as /proc does.
     try {
-      await mkdir(path);
+      await mkdir(path, access === 'private' ? 0o700 : 0o777);
       return true;
     } catch (error) {
       const isThere = systemCode(error) === 'EEXIST' && (await stat(path)).isDirectory();

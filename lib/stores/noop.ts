@@ -1,12 +1,12 @@
 import { chunksOf } from './body.ts';
-import { checkKey, checkPrefix } from './keys.ts';
-import type { ObjectBody, ObjectInfo, ObjectStore } from './object-store.ts';
+import { checkFolder, checkKey, checkPrefix } from './keys.ts';
+import type { ObjectBody, ObjectInfo, ObjectStore, ObjectVersion } from './object-store.ts';
 
 /** Accepts everything and keeps nothing: what a pipeline costs without its target. */
 export function noopStore(): ObjectStore {
   return {
     uri: NOOP_URI,
-    capabilities: { putIfAbsent: 'atomic' },
+    capabilities: { putIfAbsent: 'atomic', conditionalPut: 'atomic' },
     put: async (key, body) => {
       checkKey(key);
       await readAll(key, body);
@@ -16,9 +16,19 @@ export function noopStore(): ObjectStore {
       await readAll(key, body);
       return true;
     },
+    putIf: async (key, body) => {
+      checkKey(key);
+      await readAll(key, body);
+      return NOTHING;
+    },
+    getVersioned: async () => null,
     get: async () => null,
     read: async () => null,
     exists: async () => false,
+    // biome-ignore lint/correctness/useYield: there is nothing to list
+    folders: async function* (prefix): AsyncGenerator<string> {
+      checkFolder(prefix);
+    },
     // biome-ignore lint/correctness/useYield: there is nothing to list
     list: async function* (prefix): AsyncGenerator<ObjectInfo> {
       checkPrefix(prefix);
@@ -29,6 +39,7 @@ export function noopStore(): ObjectStore {
 }
 
 const NOOP_URI = 'noop://';
+const NOTHING = '' as ObjectVersion;
 
 /** A body that is read from somewhere costs its reading here too. */
 async function readAll(key: string, body: ObjectBody): Promise<void> {

@@ -13,15 +13,31 @@ export interface ObjectStore {
    * instant can both win.
    */
   putIfAbsent(key: string, body: ObjectBody): Promise<boolean>;
+  /**
+   * `put` if what stands there is of the version `expected` (null: if nothing does); resolves to the version that now stands there, or to null when it was not, and
+   * nothing was written. Where `capabilities.conditionalPut` is `probe`, another write can come between the look and the put, and this one can take effect late, behind
+   * whatever came since. A key is atomic only while nobody uses `put` on it.
+   */
+  putIf(key: string, body: ObjectBody, expected: ObjectVersion | null): Promise<ObjectVersion | null>;
+  /** The whole object and its version, or null when there is none. What it gives stays there after a crash, whoever wrote it. */
+  getVersioned(key: string): Promise<VersionedObject | null>;
   /** The whole object, or null when there is none. */
   get(key: string): Promise<Buffer | null>;
   /** The object in chunks, to be iterated once and soon (a connection may wait behind it); null when there is none. */
   read(key: string): Promise<AsyncIterable<Uint8Array> | null>;
+  /** Whether there is an object. One that is there stays there after a crash, whoever wrote it. */
   exists(key: string): Promise<boolean>;
+  /**
+   * Names directly below a folder that have objects below them, in UTF-8 byte order. `prefix` is empty or ends in a slash. What is deeper is not walked, so it is
+   * cheap where a list is not; with `before`, it ends at the first name that does not sort before that text.
+   */
+  folders(prefix: string, before?: string): AsyncIterable<string>;
   /** All keys that start with `prefix` (a plain string, not a folder), with their sizes, in UTF-8 byte order. */
   list(prefix: string): AsyncIterable<ObjectInfo>;
   /** Deletes an object; one that is not there is no error. */
   delete(key: string): Promise<void>;
+  /** Of a store that has folders: removes this one and those above and right below it, as far as they are empty. What cannot be removed stays, and is no error. */
+  removeEmptyFolders?(folder: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -41,6 +57,14 @@ export interface StreamedBody {
   chunks(): AsyncIterable<Uint8Array>;
 }
 
+/** Tells the contents of an object apart, as an ETag does: other content has another version, the same content may have the same one. */
+export type ObjectVersion = string & { readonly __brand: 'ObjectVersion' };
+
+export interface VersionedObject {
+  readonly content: Buffer;
+  readonly version: ObjectVersion;
+}
+
 export interface ObjectInfo {
   readonly key: string;
   readonly size: number;
@@ -52,4 +76,6 @@ export type StoreAccess = 'read' | 'write';
 export interface StoreCapabilities {
   /** `atomic`: at most one of several writers wins. `probe`: looks, then writes. */
   readonly putIfAbsent: 'atomic' | 'probe';
+  /** The same of `putIf`. */
+  readonly conditionalPut: 'atomic' | 'probe';
 }

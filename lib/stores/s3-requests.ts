@@ -7,6 +7,7 @@ import { MillraceError } from '../errors.ts';
 import { type Clock, systemClock } from '../flow/index.ts';
 import { crc32OfPieces } from '../formats/checksum.ts';
 import { lengthOf } from './body.ts';
+import type { ObjectInfo } from './object-store.ts';
 import { retryTransient } from './retry.ts';
 import { asOwnError, BeginAgain, isAbsent, isTransient, type S3Operation, s3Failure } from './s3-errors.ts';
 import type { Checksum, S3Location } from './s3-location.ts';
@@ -90,10 +91,10 @@ export class S3Requests {
   }
 
   /** Null when there is no object; `writer` is the token that it was written with. One attempt. */
-  async head(key: string): Promise<{ readonly writer: string | undefined } | null> {
+  async head(key: string): Promise<{ readonly writer: string | undefined; readonly etag: string } | null> {
     try {
-      const { Metadata } = await this.client.send(new this.sdk.HeadObjectCommand(this.objectAt(key)), this.http);
-      return { writer: Metadata?.[WRITER] };
+      const { Metadata, ETag = '' } = await this.client.send(new this.sdk.HeadObjectCommand(this.objectAt(key)), this.http);
+      return { writer: Metadata?.[WRITER], etag: ETag };
     } catch (error) {
       if (isAbsent(error)) return null;
       throw error;
@@ -108,6 +109,50 @@ export class S3Requests {
 
 /** Metadata that says which call wrote an object. */
 export const WRITER = 'millrace-writer';
+
+/** What one object is to hold. */
+export interface Payload {
+  readonly pieces: readonly Uint8Array[];
+  readonly checksum: PayloadChecksum;
+}
+
+type PutConditions = Pick<Sdk.PutObjectCommandInput, 'IfMatch' | 'IfNoneMatch' | 'Metadata'>;
+
+/** One attempt to put. Resolves to the ETag of what stands there then; it is empty where the store does not say. */
+export async function sendObject(requests: S3Requests, key: string, payload: Payload, conditions: PutConditions): Promise<string> {
+  const { client, sdk, http, placement } = requests;
+  const input = { ...requests.objectAt(key), ...placement, ...payloadOf(payload.pieces), ...payload.checksum, ...conditions };
+  const { ETag = '' } = await client.send(new sdk.PutObjectCommand(input), http);
+  return ETag;
+}
+
+/** The pages of a list, keys without the store's prefix; with a delimiter, what is deeper shows as folders, with the delimiter at their end. */
+export async function* listPages(
+  requests: S3Requests,
+  prefix: string,
+  delimiter?: string,
+): AsyncGenerator<{ readonly files: ObjectInfo[]; readonly folders: string[] }> {
+  const { client, sdk, http, location } = requests;
+  const { bucket, prefix: root } = location;
+  let token: string | undefined;
+  do {
+    const input = {
+      Bucket: bucket,
+      Prefix: root + prefix,
+      EncodingType: 'url' as const,
+      ...(delimiter === undefined ? {} : { Delimiter: delimiter }),
+      ...(token === undefined ? {} : { ContinuationToken: token }),
+    };
+    const page = await requests.repeat('list', prefix, () => client.send(new sdk.ListObjectsV2Command(input), http));
+    // Control characters in a key are no XML, so keys come encoded; a store that ignores the wish does not say that it followed it.
+    const decoded = (key: string) => (page.EncodingType === 'url' ? decodeURIComponent(key.replaceAll('+', ' ')) : key).slice(root.length);
+    yield {
+      files: (page.Contents ?? []).map(({ Key = '', Size = 0 }) => ({ key: decoded(Key), size: Size })),
+      folders: (page.CommonPrefixes ?? []).map(({ Prefix = '' }) => decoded(Prefix)),
+    };
+    token = page.IsTruncated === true ? page.NextContinuationToken : undefined;
+  } while (token !== undefined);
+}
 
 /** The body of a request, sent anew in each attempt. */
 export function payloadOf(pieces: readonly Uint8Array[]): { readonly Body: Buffer | Readable; readonly ContentLength: number } {

@@ -3,12 +3,21 @@ import type { Readable } from 'node:stream';
 import { MillraceError } from '../errors.ts';
 import { redactUrl } from '../redact.ts';
 import { lengthOf, piecesOf } from './body.ts';
-import { checkKey, checkPrefix, RESERVED_FOLDER } from './keys.ts';
-import type { ObjectBody, ObjectInfo, ObjectStore, StoreAccess, StoreCapabilities } from './object-store.ts';
+import { checkFolder, checkKey, checkPrefix, compareUtf8, RESERVED_FOLDER } from './keys.ts';
+import type {
+  ObjectBody,
+  ObjectInfo,
+  ObjectStore,
+  ObjectVersion,
+  StoreAccess,
+  StoreCapabilities,
+  VersionedObject,
+} from './object-store.ts';
 import { isAbsent, isRefusedCondition, isTransient, isUnsupportedCondition } from './s3-errors.ts';
 import { type S3LocationOptions, s3LocationOf } from './s3-location.ts';
 import { abortAbandoned, completesConditionally, putInParts } from './s3-multipart.ts';
-import { checksumOf, type PayloadChecksum, payloadOf, type S3RequestOptions, S3Requests, WRITER } from './s3-requests.ts';
+import { notConditional, S3Replacer } from './s3-replace.ts';
+import { checksumOf, listPages, type Payload, type S3RequestOptions, S3Requests, sendObject, WRITER } from './s3-requests.ts';
 
 export interface S3StoreOptions extends S3LocationOptions, S3RequestOptions {
   /** `read` leaves abandoned uploads as they are. Default `write`. */
@@ -28,7 +37,7 @@ export interface S3StoreOptions extends S3LocationOptions, S3RequestOptions {
  * what is sent again after a fault is a part, and who calls `put` needs to know nothing of it.
  *
  * `putIfAbsent` is a put, or a completion, with `If-None-Match: *`. An answer that got lost is made up for: each such put carries a token of its own, so that
- * an object found afterwards is known to be ours or another's. The first put is sent twice, to learn whether the store honours the condition at all
+ * an object found afterwards is known to be ours or another's. `putIf` is the same with `If-Match`. The first put of each is sent twice, to learn whether the store honours the condition at all
  * (MR_STORE_NOT_CONDITIONAL); with `?conditional-writes=false` the store looks and then writes. A store that honours it on puts alone gets large objects in one.
  *
  * Errors: MR_INVALID_URI, MR_INVALID_OPTION, MR_STORE_NO_BUCKET, MR_STORE_DENIED, MR_STORE_UNAVAILABLE, MR_STORE_OPTION_REFUSED, MR_STORE_FAILED.
@@ -84,6 +93,7 @@ class S3Store implements ObjectStore {
   readonly capabilities: StoreCapabilities;
   readonly #requests: S3Requests;
   readonly #limits: Limits;
+  readonly #replacer: S3Replacer;
   /** Whether the store has shown that it honours If-None-Match on a put. */
   #isConditionProven = false;
   /** Whether it honours it on the completion of an upload; null: not tried. */
@@ -92,8 +102,10 @@ class S3Store implements ObjectStore {
   constructor(requests: S3Requests, limits: Limits) {
     this.#requests = requests;
     this.#limits = limits;
+    this.#replacer = new S3Replacer(requests);
     this.uri = requests.location.shown;
-    this.capabilities = { putIfAbsent: requests.location.conditionalWrites ? 'atomic' : 'probe' };
+    const kind = requests.location.conditionalWrites ? 'atomic' : 'probe';
+    this.capabilities = { putIfAbsent: kind, conditionalPut: kind };
   }
 
   async put(key: string, body: ObjectBody): Promise<void> {
@@ -122,15 +134,25 @@ class S3Store implements ObjectStore {
     return this.#putConditionally(key, await this.#payload(key, body));
   }
 
-  async get(key: string): Promise<Buffer | null> {
+  async putIf(key: string, body: ObjectBody, expected: ObjectVersion | null): Promise<ObjectVersion | null> {
+    checkKey(key);
+    const payload = await this.#payload(key, body);
+    return this.#replacer.putIf(key, payload, expected);
+  }
+
+  async getVersioned(key: string): Promise<VersionedObject | null> {
     checkKey(key);
     return this.#requests.repeat('get', key, async () => {
       const found = await this.#fetch(key);
       if (found === null) return null;
       const chunks: Uint8Array[] = [];
       for await (const chunk of found.body) chunks.push(chunk);
-      return Buffer.concat(chunks);
+      return { content: Buffer.concat(chunks), version: found.etag as ObjectVersion };
     });
+  }
+
+  async get(key: string): Promise<Buffer | null> {
+    return (await this.getVersioned(key))?.content ?? null;
   }
 
   async read(key: string): Promise<AsyncIterable<Uint8Array> | null> {
@@ -144,27 +166,26 @@ class S3Store implements ObjectStore {
     return (await this.#requests.repeat('head', key, () => this.#requests.head(key))) !== null;
   }
 
+  async *folders(prefix: string, before?: string): AsyncGenerator<string> {
+    checkFolder(prefix);
+    for await (const { files, folders } of listPages(this.#requests, prefix, '/')) {
+      for (const folder of folders) {
+        const name = folder.slice(prefix.length, -1);
+        if (before !== undefined && compareUtf8(name, before) >= 0) return;
+        if (folder !== `${RESERVED_FOLDER}/`) yield name;
+      }
+      // Files and folders come in one order, so nothing that sorts before it is left.
+      const last = files.at(-1)?.key.slice(prefix.length);
+      if (before !== undefined && last !== undefined && compareUtf8(last, before) >= 0) return;
+    }
+  }
+
   async *list(prefix: string): AsyncGenerator<ObjectInfo> {
     checkPrefix(prefix);
-    const { client, sdk, http, location } = this.#requests;
-    const { bucket, prefix: root } = location;
-    let token: string | undefined;
-    do {
-      const input = {
-        Bucket: bucket,
-        Prefix: root + prefix,
-        EncodingType: 'url' as const,
-        ...(token === undefined ? {} : { ContinuationToken: token }),
-      };
-      const page = await this.#requests.repeat('list', prefix, () => client.send(new sdk.ListObjectsV2Command(input), http));
-      for (const { Key: found = '', Size: size = 0 } of page.Contents ?? []) {
-        // Control characters in a key are no XML, so keys come encoded; a store that ignores the wish does not say that it followed it.
-        const key = page.EncodingType === 'url' ? decodeURIComponent(found.replaceAll('+', ' ')) : found;
-        // What ends in a slash is a folder's placeholder that some tools make; what is reserved is no object.
-        if (!key.endsWith('/') && !key.startsWith(`${root}${RESERVED_FOLDER}/`)) yield { key: key.slice(root.length), size };
-      }
-      token = page.IsTruncated === true ? page.NextContinuationToken : undefined;
-    } while (token !== undefined);
+    for await (const { files } of listPages(this.#requests, prefix)) {
+      // What ends in a slash is a folder's placeholder that some tools make; what is reserved is no object.
+      for (const file of files) if (!file.key.endsWith('/') && !file.key.startsWith(`${RESERVED_FOLDER}/`)) yield file;
+    }
   }
 
   async delete(key: string): Promise<void> {
@@ -214,7 +235,7 @@ class S3Store implements ObjectStore {
         return true;
       } catch (error) {
         if (isRefusedCondition(error)) return isAnswerLost && (await requests.head(key))?.writer === token;
-        if (isUnsupportedCondition(error)) throw new MillraceError('MR_STORE_NOT_CONDITIONAL', { uri: this.uri }, error);
+        if (isUnsupportedCondition(error)) throw notConditional(this.#requests, 'If-None-Match', error);
         isAnswerLost ||= isTransient(error);
         throw error;
       }
@@ -234,7 +255,7 @@ class S3Store implements ObjectStore {
         throw error;
       }
     });
-    if (!isHonoured) throw new MillraceError('MR_STORE_NOT_CONDITIONAL', { uri: this.uri });
+    if (!isHonoured) throw notConditional(this.#requests, 'If-None-Match');
     this.#isConditionProven = true;
   }
 
@@ -244,11 +265,8 @@ class S3Store implements ObjectStore {
   }
 
   /** One attempt to put; with a token only where there is no object yet. */
-  async #send(key: string, { pieces, checksum }: Payload, token?: string): Promise<void> {
-    const { client, sdk, http, placement } = this.#requests;
-    const condition = token === undefined ? {} : { IfNoneMatch: '*', Metadata: { [WRITER]: token } };
-    const input = { ...this.#requests.objectAt(key), ...placement, ...payloadOf(pieces), ...checksum, ...condition };
-    await client.send(new sdk.PutObjectCommand(input), http);
+  async #send(key: string, payload: Payload, token?: string): Promise<void> {
+    await sendObject(this.#requests, key, payload, token === undefined ? {} : { IfNoneMatch: '*', Metadata: { [WRITER]: token } });
   }
 
   async #fetch(key: string, from?: { readonly at: number; readonly etag: string }): Promise<Fetched | null> {
@@ -289,11 +307,6 @@ class S3Store implements ObjectStore {
       reason: 'the object was deleted while it was read',
     });
   }
-}
-
-interface Payload {
-  readonly pieces: readonly Uint8Array[];
-  readonly checksum: PayloadChecksum;
 }
 
 interface Fetched {

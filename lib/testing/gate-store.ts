@@ -1,4 +1,4 @@
-import type { ObjectBody, ObjectStore, StoreCapabilities } from '../stores/object-store.ts';
+import type { ObjectBody, ObjectStore, ObjectVersion, StoreCapabilities, VersionedObject } from '../stores/object-store.ts';
 
 /** A store whose writes wait or fail when they are told to: what a test of a sink needs beside any object store. */
 export class GateStore implements ObjectStore {
@@ -46,6 +46,15 @@ export class GateStore implements ObjectStore {
     return this.#inner.putIfAbsent(key, body);
   }
 
+  async putIf(key: string, body: ObjectBody, expected: ObjectVersion | null): Promise<ObjectVersion | null> {
+    await this.#pass();
+    return this.#inner.putIf(key, body, expected);
+  }
+
+  getVersioned(key: string): Promise<VersionedObject | null> {
+    return this.#inner.getVersioned(key);
+  }
+
   get(key: string): Promise<Buffer | null> {
     return this.#inner.get(key);
   }
@@ -56,6 +65,10 @@ export class GateStore implements ObjectStore {
 
   exists(key: string): Promise<boolean> {
     return this.#inner.exists(key);
+  }
+
+  folders(prefix: string, before?: string): AsyncIterable<string> {
+    return this.#inner.folders(prefix, before);
   }
 
   list(prefix: string): ReturnType<ObjectStore['list']> {

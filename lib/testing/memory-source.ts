@@ -79,6 +79,7 @@ export function memorySource(options: MemorySourceOptions = {}): MemorySource {
       }
       return {
         identity: { source: name },
+        hasOrdinals: true,
         deliveries: emit(),
         headTs,
         confirm: (ts) => void confirmed.push(ts),

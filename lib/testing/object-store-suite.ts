@@ -85,6 +85,62 @@ export function describeObjectStore(name: string, make: () => Promise<ObjectStor
       await second.close();
     });
 
+    it('putIf writes over the version that is expected, and over no other', async (store, { another }) => {
+      const second = await another();
+      const first = await store.putIf('d/owner', [bytes('a')], null);
+      assert.ok(first !== null);
+      assert.deepEqual(await second.getVersioned('d/owner'), { content: bytes('a'), version: first });
+      assert.equal(await second.putIf('d/owner', [bytes('b')], null), null);
+      const next = await second.putIf('d/owner', [bytes('b'), bytes('c')], first);
+      assert.ok(next !== null && next !== first);
+      assert.equal(await store.putIf('d/owner', [bytes('late')], first), null);
+      assert.deepEqual(await store.getVersioned('d/owner'), { content: bytes('bc'), version: next });
+      assert.equal(text(await store.get('d/owner')), 'bc');
+      await second.close();
+    });
+
+    it('putIf of what is gone, or was never there, writes nothing', async (store) => {
+      assert.equal(await store.getVersioned('d/owner'), null);
+      const version = (await store.putIf('d/owner', [bytes('a')], null))!;
+      assert.equal(await store.putIf('d/other', [bytes('b')], version), null);
+      await store.delete('d/owner');
+      assert.equal(await store.putIf('d/owner', [bytes('b')], version), null);
+      assert.deepEqual(await keysOf(store, ''), []);
+    });
+
+    it('I9: of many that expect the same version exactly one writes, and a count by putIf loses nothing', async (store, { another }) => {
+      const second = await another();
+      if (store.capabilities.conditionalPut === 'atomic') {
+        const writers = Array.from({ length: 6 }, (_, i) => (i % 2 === 0 ? store : second));
+        const versions = await Promise.all(writers.map((writer, i) => writer.putIf('race/k', [bytes(`writer ${i}`)], null)));
+        assert.equal(versions.filter((version) => version !== null).length, 1);
+        assert.equal(text(await store.get('race/k')), `writer ${versions.findIndex((version) => version !== null)}`);
+        await store.putIf('race/n', [bytes('0')], null);
+        await Promise.all(writers.map((writer) => countUp(writer, 'race/n')));
+        assert.equal(text(await store.get('race/n')), '6');
+      }
+      await second.close();
+    });
+
+    it('gives the folders below a folder, each once and in order, and nothing of what is deeper', async (store) => {
+      const keys = ['t/2024/a/b', 't/2024/c', 't/2025-01/meta/x', 't/7/a', 't/CDC1', 't/CDC2', 't/meta/CDC.index', 't2/9/a', 'z'];
+      for (const key of keys) await store.put(key, [bytes(key)]);
+      const folders = async (prefix: string, before?: string) => {
+        const found = [];
+        for await (const name of store.folders(prefix, before)) found.push(name);
+        return found;
+      };
+      assert.deepEqual(await folders('t/'), ['2024', '2025-01', '7', 'meta']);
+      assert.deepEqual(await folders('t/', 'C'), ['2024', '2025-01', '7']);
+      assert.deepEqual(await folders('t/', '2025'), ['2024']);
+      assert.deepEqual(await folders(''), ['t', 't2']);
+      assert.deepEqual(await folders('t/2024/'), ['a']);
+      assert.deepEqual(await folders('nothing/'), []);
+      await store.delete('t/7/a');
+      assert.deepEqual(await folders('t/', 'C'), ['2024', '2025-01']);
+      await assert.rejects(folders('t'), (error: unknown) => isMillraceError(error, 'MR_STORE_INVALID_KEY'));
+    });
+
     it('gives a copy: neither side can change the object through its buffers', async (store) => {
       const piece = bytes('abc');
       await store.put('k', [piece]);
@@ -263,6 +319,7 @@ export function describeObjectStore(name: string, make: () => Promise<ObjectStor
         const isRefusal = (error: unknown) => isMillraceError(error, 'MR_STORE_INVALID_KEY');
         await assert.rejects(store.put(key, [bytes('x')]), isRefusal);
         await assert.rejects(store.putIfAbsent(key, [bytes('x')]), isRefusal);
+        await assert.rejects(store.putIf(key, [bytes('x')], null), isRefusal);
         await assert.rejects(store.get(key), isRefusal);
         await assert.rejects(store.delete(key), isRefusal);
       });
@@ -298,6 +355,13 @@ async function list(store: ObjectStore, prefix: string): Promise<{ key: string; 
   const found = [];
   for await (const { key, size } of store.list(prefix)) found.push({ key, size });
   return found;
+}
+
+async function countUp(store: ObjectStore, key: string): Promise<void> {
+  for (;;) {
+    const { content, version } = (await store.getVersioned(key))!;
+    if ((await store.putIf(key, [bytes(String(Number(content) + 1))], version)) !== null) return;
+  }
 }
 
 async function keysOf(store: ObjectStore, prefix: string): Promise<string[]> {

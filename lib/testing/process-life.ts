@@ -47,9 +47,15 @@ export class ProcessLife {
       capabilities: store.capabilities,
       put: (key, body) => late(() => reached.put(key, body)),
       putIfAbsent: (key, body) => late(() => reached.putIfAbsent(key, body)),
+      putIf: (key, body, expected) => late(() => reached.putIf(key, body, expected)),
+      getVersioned: (key) => late(() => reached.getVersioned(key)),
       get: (key) => late(() => reached.get(key)),
       read: (key) => late(() => reached.read(key)),
       exists: (key) => late(() => reached.exists(key)),
+      async *folders(prefix, before) {
+        await clock.sleep(latencyMs);
+        yield* reached.folders(prefix, before);
+      },
       async *list(prefix) {
         await clock.sleep(latencyMs);
         yield* reached.list(prefix);
@@ -76,6 +82,7 @@ export class ProcessLife {
     const { port } = this.#process;
     const opened = (open: OpenSource): OpenSource => ({
       identity: open.identity,
+      hasOrdinals: open.hasOrdinals ?? false,
       // Each reading is one call, whose answer is the deliveries.
       deliveries: {
         [Symbol.asyncIterator]: () =>

@@ -11,7 +11,7 @@ import {
   lastPosition,
   type Position,
 } from '../events/index.ts';
-import { Metrics, silentLogger, systemClock } from '../flow/index.ts';
+import { Metrics, noSystemEvents, silentLogger, systemClock } from '../flow/index.ts';
 import { type JsonValue, parseJson, stringifyJson } from '../formats/json.ts';
 import type { OpenSource, Source } from '../sources/source.ts';
 import { changesOf, type RecordedChange } from './recorded-change.ts';
@@ -57,6 +57,7 @@ export class SourceReader {
       clock: systemClock,
       logger: silentLogger,
       metrics: new Metrics(),
+      events: noSystemEvents,
       checkpointTs: state.checkpointTs,
       state: state.state,
       targetIdentity: state.identity,

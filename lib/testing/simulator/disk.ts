@@ -212,7 +212,7 @@ export class SimDisk implements Disk, Device {
           this.#sim.noteFault(this.name, `of a write to ${path} ${part} of ${bytes.length} bytes are there`);
         });
       },
-      read: (position, length) => call('read', false, () => file.read(position, length)),
+      read: (position, length) => call('read', false, () => this.#corrupted(path, file.read(position, length))),
       sync: () =>
         call('sync', false, () => {
           if (this.#sim.fault(this.#faults.syncFails)) {
@@ -268,6 +268,14 @@ export class SimDisk implements Disk, Device {
     const result = effect();
     sim.note(this.name, `${what} ${path}`);
     return result;
+  }
+
+  #corrupted(path: string, bytes: Buffer): Buffer {
+    if (bytes.length === 0 || !this.#sim.fault(this.#faults.corrupts)) return bytes;
+    const at = this.#sim.between(0, bytes.length - 1);
+    this.#sim.noteFault(this.name, `read ${path}: byte ${at} of ${bytes.length} is wrong`);
+    bytes[at]! ^= 1 << this.#sim.between(0, 7);
+    return bytes;
   }
 
   #failing(code: string, call: string, path: string): Error {

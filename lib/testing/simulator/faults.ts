@@ -33,6 +33,8 @@ export interface DiskFaults {
   readonly slow?: number;
   /** Default 100 to 5000. */
   readonly slowMs?: Range;
+  /** A read of an open file gives one byte back wrong. */
+  readonly corrupts?: number;
   /** At a crash, of the first write that is lost a part is there: cut anywhere, or as long as the whole with zeros for its rest. Default 0.5. */
   readonly torn?: number;
 }

@@ -121,9 +121,14 @@ export class SimNode {
     this.#life.pause(ms);
   }
 
-  /** Goes down at its `at`-th call through a port (counted as `calls` does, from 1), before or after the effect of that call. */
-  crashAtCall(at: number, when: 'before' | 'after', how: 'crash' | 'kill' = 'crash'): void {
-    this.#fatalCall = { at, when, how };
+  /**
+   * Goes down at its `at`-th call through a port (counted as `calls` does, from 1), before or after the effect of that call.
+   *
+   * @param isExact whether `after` is at the answer of that call alone, however late; else at the first answer of that call or a later one. Calls that answer at once, without
+   * a promise, are no end of anybody.
+   */
+  crashAtCall(at: number, when: 'before' | 'after', how: 'crash' | 'kill' = 'crash', isExact = false): void {
+    this.#fatalCall = { at, when, how, isExact };
   }
 
   /**
@@ -186,7 +191,7 @@ export class SimNode {
 
   #isFatal(what: string, when: 'before' | 'after', call: number): boolean {
     const fatal = this.#fatalCall;
-    if (fatal === null || fatal.when !== when || call < fatal.at) return false;
+    if (fatal === null || fatal.when !== when || (fatal.isExact ? call !== fatal.at : call < fatal.at)) return false;
     this.#fatalCall = null;
     this.#sim.note(this.name, `goes down ${when} its call ${call}, ${what}`);
     this[fatal.how]();
@@ -211,6 +216,7 @@ interface FatalCall {
   readonly at: number;
   readonly when: 'before' | 'after';
   readonly how: 'crash' | 'kill';
+  readonly isExact: boolean;
 }
 
 const DOWN_MS: Range = [0, 2000];

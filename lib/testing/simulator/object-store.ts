@@ -1,7 +1,15 @@
 import { MillraceError } from '../../errors.ts';
 import { piecesOf } from '../../stores/body.ts';
 import { MemoryStore } from '../../stores/memory.ts';
-import type { ObjectBody, ObjectInfo, ObjectStore, StoreCapabilities, StreamedBody } from '../../stores/object-store.ts';
+import type {
+  ObjectBody,
+  ObjectInfo,
+  ObjectStore,
+  ObjectVersion,
+  StoreCapabilities,
+  StreamedBody,
+  VersionedObject,
+} from '../../stores/object-store.ts';
 import type { Range, StoreFaults } from './faults.ts';
 import type { Simulation } from './simulation.ts';
 
@@ -51,6 +59,14 @@ export class SimObjectStore implements ObjectStore {
     return this.#call('putIfAbsent', key, this.#taken(key, body), (pieces) => this.objects.putIfAbsent(key, pieces));
   }
 
+  putIf(key: string, body: ObjectBody, expected: ObjectVersion | null): Promise<ObjectVersion | null> {
+    return this.#call('putIf', key, this.#taken(key, body), (pieces) => this.objects.putIf(key, pieces, expected));
+  }
+
+  getVersioned(key: string): Promise<VersionedObject | null> {
+    return this.#call('getVersioned', key, null, () => this.objects.getVersioned(key));
+  }
+
   get(key: string): Promise<Buffer | null> {
     return this.#call('get', key, null, () => this.objects.get(key));
   }
@@ -62,6 +78,14 @@ export class SimObjectStore implements ObjectStore {
 
   exists(key: string): Promise<boolean> {
     return this.#call('exists', key, null, () => this.objects.exists(key));
+  }
+
+  async *folders(prefix: string, before?: string): AsyncGenerator<string> {
+    yield* await this.#call('folders', prefix, null, async () => {
+      const found: string[] = [];
+      for await (const name of this.objects.folders(prefix, before)) found.push(name);
+      return found;
+    });
   }
 
   async *list(prefix: string): AsyncGenerator<ObjectInfo> {
@@ -163,7 +187,7 @@ const LATE_MS: Range = [0, 5000];
 
 /** As the S3 store calls its requests. */
 function named(operation: string): string {
-  return { putIfAbsent: 'put', exists: 'head', read: 'get' }[operation] ?? operation;
+  return { putIfAbsent: 'put', putIf: 'put', getVersioned: 'get', folders: 'list', exists: 'head', read: 'get' }[operation] ?? operation;
 }
 
 type Taken = readonly Uint8Array[];

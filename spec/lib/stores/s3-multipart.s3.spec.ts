@@ -38,7 +38,7 @@ const of = (operation: S3Operation) => server.requests.filter((seen) => seen.ope
 
 /** spec storage-sink §1: close is the commit point. */
 describe('s3: a large object', () => {
-  it('goes in parts, each with its checksum, and is completed once', async () => {
+  it('tiflow #10098: goes in parts, each with its checksum, and is completed once', async () => {
     const store = await open();
     await store.put('large', [large.subarray(0, 7_000_000), Buffer.alloc(0), large.subarray(7_000_000)]);
     expect((await store.get('large'))?.equals(large)).toBe(true);
@@ -105,7 +105,7 @@ describe('s3: a large object', () => {
     expect((await store.get('large'))?.equals(large)).toBe(true);
   });
 
-  it('is not to be seen before its completion, by get, by list or by another store', async () => {
+  it('tidb #71162: is not to be seen before its completion, by get, by list or by another store', async () => {
     const store = await open();
     const other = await open();
     let release = () => {};
@@ -195,13 +195,13 @@ describe('s3: a large object, when something passes by itself', () => {
   );
 });
 
-/** spec storage-sink §12, 3371, 3374 and tiflow 12436 */
+/** spec storage-sink §12 */
 describe('s3: a large object that cannot be written', () => {
   it.each([
     ['CreateMultipartUpload', 'begin'],
     ['UploadPart', 'put part'],
     ['CompleteMultipartUpload', 'complete'],
-  ] as const)('3371: an error of %s is the error of the put; nothing is visible and no upload stays', async (operation, name) => {
+  ] as const)('#3371: an error of %s is the error of the put; nothing is visible and no upload stays', async (operation, name) => {
     const store = await open({ retries: 1, flushConcurrency: 2 });
     await store.put('old', [Buffer.from('old')]);
     server.inject({ kind: 'status', status: 503, code: 'SlowDown' }, { operation, times: EVER });
@@ -221,7 +221,7 @@ describe('s3: a large object that cannot be written', () => {
       'MR_STORE_UNAVAILABLE',
     ],
     ['400 InvalidPart', { kind: 'status', status: 400, code: 'InvalidPart' } as Fault, 'MR_STORE_FAILED'],
-  ])('3374: a completion that is %s fails the put', async (_, fault, code) => {
+  ])('#3374: a completion that is %s fails the put', async (_, fault, code) => {
     const store = await open({ retries: 1 });
     server.inject(fault, { operation: 'CompleteMultipartUpload', times: EVER });
     await expect(store.put('new', [two])).rejects.toMatchObject({ code });
@@ -229,7 +229,7 @@ describe('s3: a large object that cannot be written', () => {
     expect(server.uploads.open.size).toBe(0);
   });
 
-  it('12436: a completion whose answer never comes fails the put, though it may have had its effect', async () => {
+  it('tiflow #12436: a completion whose answer never comes fails the put, though it may have had its effect', async () => {
     const store = await open({ retries: 1 });
     server.inject({ kind: 'cut', when: 'after' }, { operation: 'CompleteMultipartUpload', times: EVER });
     server.inject({ kind: 'status', status: 503 }, { method: 'HEAD', times: EVER });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { Delivery, resolvedEvent } from '../../../lib/events/index.ts';
-import { type Clock, Metrics, silentLogger } from '../../../lib/flow/index.ts';
+import { type Clock, Metrics, noSystemEvents, silentLogger } from '../../../lib/flow/index.ts';
 import { deliveryOf, type MemorySource, memorySource, notationOf, virtualTime } from '../../../lib/testing/index.ts';
 import { errorOf } from '../../support/run-world.ts';
 
@@ -12,6 +12,7 @@ async function read(source: MemorySource, clock: Clock, checkpointTs: bigint | n
     clock,
     logger: silentLogger,
     metrics: new Metrics(),
+    events: noSystemEvents,
     checkpointTs,
     state: null,
     targetIdentity: null,

@@ -72,6 +72,7 @@ async function open(run: SimPostgresRun): Promise<OpenSource> {
 
 class SimPostgresRun implements OpenSource {
   readonly deliveries: AsyncIterable<Delivery>;
+  readonly hasOrdinals = true;
   headTs = 0n;
   readonly #server: SimServer;
   readonly #options: SimPostgresOptions;
@@ -132,6 +133,7 @@ class SimPostgresRun implements OpenSource {
         look: (oid) => this.#look(oid),
         onUnknown: () => {},
         logger: this.#context.logger,
+        events: this.#context.events,
       },
       this.#checkpointTs ?? -1n,
     );

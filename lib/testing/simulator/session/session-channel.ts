@@ -3,6 +3,7 @@ import {
   type DispatcherId,
   ddlEvent,
   dmlEvent,
+  type RowBlock,
   RowBlockWriter,
   resolvedEvent,
   syncpointEvent,
@@ -125,14 +126,25 @@ function eventOf(event: ServiceEvent, dispatcher: DispatcherId, session: { epoch
       ? truncateEvent(place, session)
       : ddlEvent({ ...place, action: query === '' ? 0 : ADD_COLUMN }, session);
   }
-  const writer = new RowBlockWriter(table).beginTransaction(commitTs, commitTimeUs, ordinal);
+  return dmlEvent(rowsOf(event, commitTimeUs), session);
+}
+
+/** Blocks never change: what a reset sends again is the same. */
+function rowsOf(event: ServiceEvent & { readonly kind: 'dml' }, commitTimeUs: bigint): RowBlock {
+  const known = blocks.get(event);
+  if (known !== undefined) return known;
+  const writer = new RowBlockWriter(event.table).beginTransaction(event.commitTs, commitTimeUs, event.ordinal);
   for (const { op, old, data } of event.changes) {
     if (op === 'I') writer.insert(data!);
     else if (op === 'U') writer.update(old, data!);
     else writer.delete(old!);
   }
-  return dmlEvent(writer.build(), session);
+  const rows = writer.build();
+  blocks.set(event, rows);
+  return rows;
 }
+
+const blocks = new WeakMap<ServiceEvent, RowBlock>();
 
 function dropOf(event: ChangeEvent): ChangeEvent {
   const { dispatcher, epoch, seq } = event;

@@ -186,6 +186,19 @@ describe('SimDisk in use', () => {
     });
   });
 
+  it('gives a byte back wrong, for this read alone: what is there stays as it is', async () => {
+    const disk = new SimDisk(new Simulation(1), { faults: { corrupts: 0.5 } });
+    const file = await disk.open('/a', 'w');
+    await file.write([bytes('abc')]);
+    const found = new Set<number>();
+    for (let attempt = 0; attempt < 50; attempt++) {
+      const read = await file.read(0, 3);
+      found.add([...bytes('abc')].filter((byte, at) => read[at] !== byte).length);
+    }
+    expect([...found].sort()).toEqual([0, 1]);
+    expect((await disk.readFile('/a')).toString()).toBe('abc');
+  });
+
   it('a call that was under way when the power failed never answers, and has happened or not', async () => {
     const names = new Set<number>();
     for (let seed = 1; seed <= 20; seed++) {

@@ -180,6 +180,33 @@ describe('SimNode', () => {
     });
   });
 
+  it.each([
+    [false, 'the first answer from that call on', ['down']],
+    [true, 'the answer of that call, though a later one is answered before it', ['second', 'down']],
+  ])('goes down, exactly or not (%s), at %s', async (isExact, _, expected) => {
+    const objects = new MemoryStore();
+    await simulate({
+      seed: 1,
+      world: async (sim) => {
+        const node = sim.node('a');
+        const answered: string[] = [];
+        const [slow, fast] = [20, 5].map((ms) => new SimObjectStore(sim, { objects, latencyMs: [ms, ms] }));
+        node.crashAtCall(1, 'after', 'crash', isExact);
+        node.attach({ crash: () => answered.push('down'), kill: () => {} });
+        node.run(async ({ port }) => {
+          const put = (store: SimObjectStore, key: string) =>
+            port(store)
+              .put(key, [])
+              .then(() => answered.push(key));
+          await Promise.all([put(slow!, 'first'), put(fast!, 'second')]);
+        });
+        await sim.sleep(30);
+        expect(answered).toEqual(expected);
+        expect(node.isUp).toBe(false);
+      },
+    });
+  });
+
   it('a program that was abandoned gets nothing of the next start, even when it goes on behind it', async () => {
     const lines = await told(async (sim, node, tell) => {
       const store = new SimObjectStore(sim);

@@ -1,5 +1,5 @@
 import { type Delivery, formatPosition, rowsOf } from '../../../../../lib/events/index.ts';
-import { Metrics, silentLogger } from '../../../../../lib/flow/index.ts';
+import { Metrics, noSystemEvents, silentLogger } from '../../../../../lib/flow/index.ts';
 import type { JsonValue } from '../../../../../lib/formats/json.ts';
 import type { SimProcess, Simulation } from '../../../../../lib/testing/simulator/index.ts';
 import {
@@ -94,7 +94,7 @@ export function reads(sim: Simulation, source: SimPostgresSource, durable: Durab
     durable.starts++;
     durable.resolvedTs = -1n;
     const opened = await source.open({
-      ...{ pipeline: 'p', clock, logger: silentLogger, metrics: new Metrics(), targetIdentity: null },
+      ...{ pipeline: 'p', clock, logger: silentLogger, metrics: new Metrics(), events: noSystemEvents, targetIdentity: null },
       ...{ checkpointTs: durable.checkpointTs, state: durable.state, signal: new AbortController().signal },
       saveState: async (state) => {
         await clock.sleep(1);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { type Delivery, isAckedEvent, rowsOf } from '../../../../../lib/events/index.ts';
-import { createContext, Metrics, pump, type Stage, silentLogger } from '../../../../../lib/flow/index.ts';
+import { createContext, Metrics, noSystemEvents, pump, type Stage, silentLogger } from '../../../../../lib/flow/index.ts';
 import { type Simulation, simulate, type TraceLine } from '../../../../../lib/testing/simulator/index.ts';
 import {
   expectedOfLog,
@@ -83,7 +83,15 @@ async function read({
       node.run(async ({ clock, generation }) => {
         reader.mayRepeat = generation > 1;
         const opened = await source.open({
-          ...{ pipeline: 'p', clock, logger: silentLogger, metrics: new Metrics(), targetIdentity: null, state: null },
+          ...{
+            pipeline: 'p',
+            clock,
+            logger: silentLogger,
+            metrics: new Metrics(),
+            events: noSystemEvents,
+            targetIdentity: null,
+            state: null,
+          },
           ...{ checkpointTs: reader.checkpointTs, signal: new AbortController().signal, saveState: async () => {} },
         });
         const context = createContext({ clock });
