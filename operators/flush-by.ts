@@ -15,12 +15,16 @@ export interface FlushByOptions<T> {
   readonly key: (item: T) => string;
   /** Milliseconds from the first item of a batch until it is emitted. */
   readonly intervalMs: number;
+  /** Since when an item waits, in ms of the clock, where it waited elsewhere before; never less than of the item before. Default: since it came. */
+  readonly since?: (item: T) => number;
   /** A batch is emitted when it reaches this many bytes; it may exceed them by one item. */
   readonly bytes: number;
   /** … or this many items. Default: no bound. */
   readonly count?: number;
   /** Everything is emitted when the context's gauge rises above this many bytes, a batch at once when one item has more. Default: no bound. */
   readonly quota?: number;
+  /** Whether an item's batch is emitted at once. Default: when the item has more bytes than `quota`. */
+  readonly isOversized?: (item: T) => boolean;
 }
 
 /** Items of one key, in order. */
@@ -43,8 +47,8 @@ export interface Flush<T> {
  * | `size` | the batch has reached `bytes` or `count` | that batch |
  * | `interval` | its first item has waited for `intervalMs` | that batch |
  * | `barrier` | a drain marker | what its dispatcher has (everything, for a marker of all), then the marker itself |
- * | `quota` | the context's gauge has risen above `quota` | everything, here and in the other shards of the run; once for each rise |
- * | `oversized` | one item is larger than `quota` | its batch |
+ * | `quota` | the context's gauge has risen above `quota`, or is pressed by whoever fills it | everything, here and in the other shards of the run; once for each rise |
+ * | `oversized` | one item is larger than `quota`, or `isOversized` | its batch |
  * | `close` | the source ends or fails | everything, then the end or the error |
  *
  * Nothing is lost on completion or error (spec storage-sink §1). Unsubscribing drops what is pending, un-acked. Order holds inside a key; batches of
@@ -73,7 +77,7 @@ export interface Flush<T> {
  * @see watermarkBackpressure, which fills the gauge; drainMarkers, which makes the markers.
  */
 export function flushBy<T extends Batchable>(options: FlushByOptions<T>): Operator<T | DrainMarker, Flush<T> | DrainMarker> {
-  const { key: _, ...plain } = options;
+  const { key: _key, since: _since, isOversized: _isOversized, ...plain } = options;
   for (const [option, value] of Object.entries(plain)) if (value !== undefined) requireNumber(option, value, 1);
   return operator('flushBy', plain, ({ clock, gauge }) => (source) => {
     return new Observable<Flush<T> | DrainMarker>((subscriber) => {
@@ -142,13 +146,13 @@ class Batches<T extends Batchable> {
   }
 
   add(item: T): void {
-    const { key, bytes, count = Number.POSITIVE_INFINITY, quota = Number.POSITIVE_INFINITY } = this.#options;
+    const { key, bytes, count = Number.POSITIVE_INFINITY, quota = Number.POSITIVE_INFINITY, isOversized } = this.#options;
     const name = key(item);
-    const batch = this.#pending.get(name) ?? this.#begin(name);
+    const batch = this.#pending.get(name) ?? this.#begin(name, item);
     batch.events.push(item);
     batch.bytes += item.bytes;
     batch.dispatchers.add(item.dispatcher);
-    if (item.bytes > quota) this.#flush(batch, 'oversized');
+    if (isOversized === undefined ? item.bytes > quota : isOversized(item)) this.#flush(batch, 'oversized');
     else if (batch.bytes >= bytes || batch.events.length >= count) this.#flush(batch, 'size');
   }
 
@@ -164,8 +168,9 @@ class Batches<T extends Batchable> {
     this.#disarm();
   }
 
-  #begin(key: string): Batch<T> {
-    const batch: Batch<T> = { key, dueAtMs: this.#clock.now() + this.#options.intervalMs, dispatchers: new Set(), events: [], bytes: 0 };
+  #begin(key: string, first: T): Batch<T> {
+    const sinceMs = this.#options.since?.(first) ?? this.#clock.now();
+    const batch: Batch<T> = { key, dueAtMs: sinceMs + this.#options.intervalMs, dispatchers: new Set(), events: [], bytes: 0 };
     this.#pending.set(key, batch);
     this.#arm(this.#clock.now());
     return batch;

@@ -14,10 +14,12 @@ export {
 } from './dedupe-commit-ts.ts';
 export { drainMarkers } from './drain-markers.ts';
 export { type EncodeOptions, encodeOrdered } from './encode-ordered.ts';
+export { type Evicted, type EvictIdleOptions, evictIdle, IdleKeys } from './evict-idle.ts';
 export { filterEpoch } from './filter-epoch.ts';
 export { filterRows } from './filter-rows.ts';
 export { filterTables } from './filter-tables.ts';
 export { type Batchable, type Flush, type FlushByOptions, flushBy } from './flush-by.ts';
+export { type GroupByTypeOptions, groupByType, type TypeGroup } from './group-by-type.ts';
 export { lift } from './lift.ts';
 export { mapRows } from './map-rows.ts';
 export { type InputResolved, mergeResolved } from './merge-resolved.ts';

@@ -11,6 +11,8 @@ export interface RetryOptions {
   readonly cap?: number;
   /** Failures in a row after which it gives up. Default: never. */
   readonly retries?: number;
+  /** Milliseconds from the first failure in a row behind which no retry begins: it gives up instead, at once. Default: none. */
+  readonly deadline?: number;
   /** `full`: a random part of the delay, so that many do not retry at once. Default false. */
   readonly jitter?: false | 'full';
   /** Whether an error is worth a retry. Default: every one. */
@@ -25,8 +27,8 @@ export interface RetryOptions {
  * ![retryBackoff](../docs/operators/retry-backoff.svg)
  *
  * The n-th retry in a row (from 0) waits for `base · factor^n` milliseconds, at most `cap`. A value starts the count anew. What was emitted before a failure
- * stays emitted: a source that begins anew repeats it, and `dedupeCommitTs` is for that. After `retries` failures in a row, and for an error that is not
- * retryable, the error passes on as it is.
+ * stays emitted: a source that begins anew repeats it, and `dedupeCommitTs` is for that. After `retries` failures in a row, where the
+ * next retry would begin behind the `deadline`, and for an error that is not retryable, the error passes on as it is.
  *
  * @example
  * ```ts
@@ -50,6 +52,7 @@ export function retryBackoff<T>({
   factor = 2,
   cap = 30_000,
   retries = Number.POSITIVE_INFINITY,
+  deadline = Number.POSITIVE_INFINITY,
   jitter = false,
   retryable = () => true,
 }: RetryOptions = {}): Operator<T, T> {
@@ -57,11 +60,13 @@ export function retryBackoff<T>({
   requireNumber('factor', factor, 1, Number.MAX_SAFE_INTEGER, true);
   requireNumber('cap', cap, base);
   requireNumber('retries', retries, 0, Number.POSITIVE_INFINITY);
+  requireNumber('deadline', deadline, 0, Number.POSITIVE_INFINITY);
   if (jitter !== false && jitter !== 'full')
     throw new MillraceError('MR_INVALID_OPTION', { option: 'jitter', value: String(jitter), bound: 'false or full' });
-  return operator('retryBackoff', { base, factor, cap, retries, jitter }, ({ clock }) => (source) => {
+  return operator('retryBackoff', { base, factor, cap, retries, deadline, jitter }, ({ clock }) => (source) => {
     return new Observable((subscriber) => {
       let failures = 0;
+      let firstFailureMs = 0;
       let cancelTimer = () => {};
       const attempt = () =>
         link(source, subscriber, {
@@ -71,9 +76,13 @@ export function retryBackoff<T>({
           },
           error: (error) => {
             if (failures >= retries || !retryable(error)) return subscriber.error(error);
-            const delayMs = Math.min(cap, base * factor ** failures);
+            const nowMs = clock.now();
+            if (failures === 0) firstFailureMs = nowMs;
+            const fullMs = Math.min(cap, base * factor ** failures);
+            const delayMs = jitter === 'full' ? fullMs * clock.random() : fullMs;
+            if (nowMs + delayMs - firstFailureMs > deadline) return subscriber.error(error);
             failures++;
-            cancelTimer = clock.after(jitter === 'full' ? delayMs * clock.random() : delayMs, attempt);
+            cancelTimer = clock.after(delayMs, attempt);
           },
         });
       subscriber.add(() => cancelTimer());

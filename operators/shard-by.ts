@@ -59,6 +59,7 @@ export function shardBy<T, R>(
           let shard = shardIndexes.get(dispatcher);
           if (shard === undefined) {
             shard = shardOf(dispatcher, shards);
+            if (shardIndexes.size === ROUTES_MAX) shardIndexes.clear();
             shardIndexes.set(dispatcher, shard);
           }
           return inputs[shard]!;
@@ -97,6 +98,9 @@ export function shardBy<T, R>(
     parts,
   );
 }
+
+/** Routes that are remembered, which saves computing them: tables come and go. */
+const ROUTES_MAX = 4096;
 
 function isOperator<T, R>(chain: Operator<T, R> | OperatorFunction<T, R>): chain is Operator<T, R> {
   return 'operatorName' in chain;

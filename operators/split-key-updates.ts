@@ -64,6 +64,7 @@ class Splitter {
   readonly #old = new TupleIndex();
   readonly #new = new TupleIndex();
   readonly #writer = new ByteWriter();
+  readonly #keys = new WeakMap<Table, readonly Column[]>();
 
   constructor(keyless: 'keep' | 'split') {
     this.#keyless = keyless;
@@ -71,7 +72,7 @@ class Splitter {
 
   split(event: DmlEvent): DmlEvent {
     const { rows } = event;
-    const keys = keyColumns(rows.table, this.#keyless);
+    const keys = this.#keysOf(rows.table);
     const first = keys.length === 0 ? rows.rowCount : this.#firstSplit(rows, keys);
     if (first === rows.rowCount) return event;
     const builder = new RowBlockBuilder(rows.rowCount + 1);
@@ -100,6 +101,15 @@ class Splitter {
     }
     if (isPatching) patches = this.#writer.take();
     return withRows(event, builder.build(rows.table, rows.bytes, patches));
+  }
+
+  #keysOf(table: Table): readonly Column[] {
+    let keys = this.#keys.get(table);
+    if (keys === undefined) {
+      keys = keyColumns(table, this.#keyless);
+      this.#keys.set(table, keys);
+    }
+    return keys;
   }
 
   #firstSplit(rows: RowBlock, keys: readonly Column[]): number {

@@ -1,4 +1,4 @@
-import { crc32Of } from '../formats/checksum.ts';
+import { crc32Combine, crc32Of, crc32OfPieces } from '../formats/checksum.ts';
 
 /**
  * What an entry is on disk (spec storage-sink §2.7), little-endian: u32 count (always 1), u32 key length, u32 value length, u32 rows, key, value.
@@ -17,19 +17,27 @@ export interface BlobSource {
   readonly content: { readonly key: Buffer | null; readonly value: readonly Buffer[] } | null;
   readonly bytes: number;
   readonly valueBytes: number;
+  /** CRC-32 of the value; null where it is not known yet. */
+  readonly valueChecksum: number | null;
   readonly rows: number;
 }
 
-/** Blobs one behind the other, in pieces, and the checksum of each. */
+/** Blobs one behind the other, in pieces, and the checksums of each. */
 export interface PackedBlobs {
   readonly pieces: Buffer[];
-  readonly checksums: number[];
+  readonly checksums: BlobChecksums[];
+}
+
+export interface BlobChecksums {
+  readonly blob: number;
+  /** Of its value alone. */
+  readonly value: number;
 }
 
 /** The blobs of these. Large values are not copied; small ones are, so that the pieces are few. */
 export function packBlobs(sources: readonly BlobSource[]): PackedBlobs {
   const pieces: Buffer[] = [];
-  const checksums: number[] = [];
+  const checksums: BlobChecksums[] = [];
   let toStage = sources.reduce((sum, { bytes }) => sum + stagedBytes(bytes), 0);
   let stage = Buffer.alloc(0);
   let [from, to] = [0, 0];
@@ -37,7 +45,7 @@ export function packBlobs(sources: readonly BlobSource[]): PackedBlobs {
     if (to > from) pieces.push(stage.subarray(from, to));
     from = to;
   };
-  for (const { content, bytes, valueBytes, rows } of sources) {
+  for (const { content, bytes, valueBytes, valueChecksum, rows } of sources) {
     const keyBytes = bytes - FRAME_BYTES - valueBytes;
     if (to + stagedBytes(bytes) > stage.length) {
       cut();
@@ -53,23 +61,25 @@ export function packBlobs(sources: readonly BlobSource[]): PackedBlobs {
     stage.writeUInt32LE(rows, to + 12);
     to += FRAME_BYTES;
     const { key, value } = content!;
+    let ofHead: number;
+    let ofValue: number;
     if (bytes <= SMALL_BYTES) {
       if (key !== null) to += key.copy(stage, to);
+      const valueAt = to;
       for (const piece of value) to += piece.copy(stage, to);
-      checksums.push(crc32Of(stage.subarray(start, to)));
+      ofHead = crc32Of(stage.subarray(start, valueAt));
+      ofValue = valueChecksum ?? crc32Of(stage.subarray(valueAt, to));
     } else {
-      let checksum = crc32Of(stage.subarray(start, to));
+      ofHead = crc32Of(stage.subarray(start, to));
       cut();
       if (key !== null) {
-        checksum = crc32Of(key, checksum);
+        ofHead = crc32Of(key, ofHead);
         pieces.push(key);
       }
-      for (const piece of value) {
-        checksum = crc32Of(piece, checksum);
-        pieces.push(piece);
-      }
-      checksums.push(checksum);
+      ofValue = valueChecksum ?? crc32OfPieces(value);
+      for (const piece of value) pieces.push(piece);
     }
+    checksums.push({ blob: crc32Combine(ofHead, ofValue, valueBytes), value: ofValue });
   }
   cut();
   return { pieces, checksums };

@@ -7,6 +7,7 @@ export interface SpoolLevel {
   readonly diskBytes: number;
   /** What the files take, or will: a file goes when the last of its entries does, so it is more than `diskBytes`. The disk quota bounds this one. */
   readonly fileBytes: number;
+  /** How many there are; one for which its owner keeps memory too counts once more for each 1.5 KiB of that. */
   readonly entries: number;
   /** Whether enqueue acks are held. */
   readonly isPaused: boolean;
@@ -17,10 +18,10 @@ export const EMPTY_LEVEL: SpoolLevel = levelOf(0, 0, 0, 0, false);
 export type SpoolTier = 'memory' | 'disk';
 
 export type SpoolInput =
-  /** An entry comes; `isBehind`: others wait for disk quota before it. */
-  | { readonly type: 'enqueue'; readonly bytes: number; readonly isBehind: boolean }
+  /** An entry comes; `isBehind`: others wait for disk quota before it; `count`: of how many entries it counts as. */
+  | { readonly type: 'enqueue'; readonly bytes: number; readonly count: number; readonly isBehind: boolean }
   /** An accepted entry goes. */
-  | { readonly type: 'release'; readonly tier: SpoolTier; readonly bytes: number }
+  | { readonly type: 'release'; readonly tier: SpoolTier; readonly bytes: number; readonly count: number }
   /** Files are gone, or room that an entry would have taken there is not needed. */
   | { readonly type: 'free'; readonly bytes: number };
 
@@ -42,10 +43,10 @@ export function spoolStep(
   switch (input.type) {
     case 'enqueue': {
       const output = placeOf(limits, level, input.bytes, input.isBehind);
-      return { level: output === 'wait' ? level : acquired(limits, level, output, input.bytes), output };
+      return { level: output === 'wait' ? level : acquired(limits, level, output, input), output };
     }
     case 'release': {
-      const left = released(level, input.tier, input.bytes);
+      const left = released(level, input);
       if (!level.isPaused || !isLow(limits, left)) return { level: left, output: 'none' };
       const { memoryBytes, diskBytes, fileBytes, entries } = left;
       return { level: levelOf(memoryBytes, diskBytes, fileBytes, entries, false), output: 'resume' };
@@ -66,19 +67,24 @@ function placeOf(limits: SpoolLimits, level: SpoolLevel, bytes: number, isBehind
   return isBehind || level.fileBytes + bytes > limits.diskQuotaBytes ? 'wait' : 'disk';
 }
 
-function acquired(limits: SpoolLimits, level: SpoolLevel, place: SpoolTier | 'oversized', bytes: number): SpoolLevel {
+interface Weight {
+  readonly bytes: number;
+  readonly count: number;
+}
+
+function acquired(limits: SpoolLimits, level: SpoolLevel, place: SpoolTier | 'oversized', { bytes, count }: Weight): SpoolLevel {
   const toDisk = place === 'disk' ? bytes : 0;
   const memoryBytes = level.memoryBytes + bytes - toDisk;
   const diskBytes = level.diskBytes + toDisk;
-  const entries = level.entries + 1;
+  const entries = level.entries + count;
   const isHigh = memoryBytes + diskBytes > limits.highBytes || entries > limits.highEntries;
   return levelOf(memoryBytes, diskBytes, level.fileBytes + toDisk, entries, level.isPaused || isHigh);
 }
 
-function released(level: SpoolLevel, tier: SpoolTier, bytes: number): SpoolLevel {
+function released(level: SpoolLevel, { tier, bytes, count }: Weight & { readonly tier: SpoolTier }): SpoolLevel {
   const fromDisk = tier === 'disk' ? bytes : 0;
   const { memoryBytes, diskBytes, fileBytes, entries, isPaused } = level;
-  return levelOf(memoryBytes - bytes + fromDisk, diskBytes - fromDisk, fileBytes, entries - 1, isPaused);
+  return levelOf(memoryBytes - bytes + fromDisk, diskBytes - fromDisk, fileBytes, entries - count, isPaused);
 }
 
 /** Never below 0. One shape, made here alone: a spread of it costs more than all the rest of a step. */

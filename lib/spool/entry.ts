@@ -1,5 +1,6 @@
 import type { TwoStageAck } from '../events/index.ts';
 import { blobBytes } from './blob.ts';
+import { BYTES_KEPT_PER_ENTRY } from './limits.ts';
 import type { Place } from './segment-files.ts';
 
 /** What is given to a spool: bytes, which belong to it from then on, and their acks. */
@@ -10,8 +11,12 @@ export interface SpoolMessage {
   readonly value: readonly Buffer[];
   /** The length of `value` in all. */
   readonly valueBytes: number;
+  /** CRC-32 of `value` in all, where it is known already: nobody looks at the bytes for it then. */
+  readonly valueChecksum?: number;
   readonly rows: number;
   readonly ack: TwoStageAck;
+  /** Bytes that the owner keeps in memory for this one, wherever its own are, until it is let go. Default 0. */
+  readonly keptBytes?: number;
 }
 
 /**
@@ -27,6 +32,8 @@ export interface SpoolEntry {
   readonly bytes: number;
   readonly valueBytes: number;
   readonly rows: number;
+  /** No disk quota would ever hold it and the memory tier had no room: it is in memory all the same, and should go at once. */
+  readonly isOversized: boolean;
   /** Its rows are durable, or stale and discarded: the flush ack runs, once, then the entry is let go. Nothing is loaded. */
   flushed(): void;
   /** Lets the entry go without a flush ack; an enqueue ack that is held stays in line. Idempotent. */
@@ -39,12 +46,17 @@ export class Entry implements SpoolEntry {
   readonly valueBytes: number;
   readonly rows: number;
   readonly ack: TwoStageAck;
+  /** Of how many entries it counts as (`SpoolLevel`). */
+  readonly count: number;
   state: SpoolEntryState = 'waiting';
   /** Null when its bytes are on disk alone, or nowhere. */
   content: { readonly key: Buffer | null; readonly value: readonly Buffer[] } | null;
   /** Where its bytes are on disk, once they are. */
   place: Place | null = null;
   checksum = 0;
+  /** Of its value alone; null while nobody has made it. */
+  valueChecksum: number | null;
+  isOversized = false;
   /** Whether its content was read, and so is in use until the entry is let go. */
   isPinned = false;
   /** Whether its enqueue ack is held. */
@@ -55,20 +67,27 @@ export class Entry implements SpoolEntry {
   round = 0;
   readonly #letGo: (entry: Entry) => void;
 
-  constructor({ key, value, valueBytes, rows, ack }: SpoolMessage, letGo: (entry: Entry) => void) {
+  constructor({ key, value, valueBytes, valueChecksum, rows, ack, keptBytes = 0 }: SpoolMessage, letGo: (entry: Entry) => void) {
     this.bytes = blobBytes(key?.length ?? 0, valueBytes);
     this.valueBytes = valueBytes;
+    this.valueChecksum = valueChecksum ?? null;
     this.rows = rows;
     this.ack = ack;
+    this.count = 1 + Math.trunc(keptBytes / BYTES_KEPT_PER_ENTRY);
     this.content = { key, value };
     this.#letGo = letGo;
   }
 
   flushed(): void {
+    this.ackFlush();
+    this.release();
+  }
+
+  /** The first half of `flushed`. */
+  ackFlush(): void {
     if (this.state === 'consumed') return;
     this.isFlushed = true;
     this.ack.postFlush();
-    this.release();
   }
 
   release(): void {

@@ -1,3 +1,4 @@
+export * from './append-log.ts';
 export type { SpoolEntry, SpoolEntryState, SpoolMessage } from './entry.ts';
 export { type SpoolLimitOptions, type SpoolLimits, spoolLimits } from './limits.ts';
 export type { SpoolChunk } from './read-entries.ts';

@@ -21,7 +21,7 @@ export interface SpoolLimits {
   readonly segmentBytes: number;
   readonly highBytes: number;
   readonly lowBytes: number;
-  /** As `highBytes` and `lowBytes`, of how many there are: each entry keeps a little in memory wherever its bytes are. */
+  /** As `highBytes` and `lowBytes`, of how many there are (`SpoolLevel`): each entry keeps a little in memory wherever its bytes are. */
   readonly highEntries: number;
   readonly lowEntries: number;
 }
@@ -69,6 +69,7 @@ const MEMORY_BYTES = 64 * MIB;
 const SEGMENT_BYTES = 64 * MIB;
 const HIGH_RATIO = 0.8;
 const LOW_RATIO = 0.6;
-/** What an entry on disk keeps in memory is bounded by the memory tier once more: so much it takes at least, with its acks. */
-const BYTES_KEPT_PER_ENTRY = 512;
-const ENTRIES_MIN = 1024;
+/** What an entry on disk keeps in memory is bounded by the memory tier once more: about so much it takes, with its acks and all who wait for them. */
+export const BYTES_KEPT_PER_ENTRY = 1536;
+/** However small the memory tier is: else a spool that is meant for the disk could not fill a file. */
+const ENTRIES_MIN = 16_384;

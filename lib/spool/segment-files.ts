@@ -22,6 +22,8 @@ export interface SegmentFilesParts {
   readonly folder: string;
   readonly capacityBytes: number;
   readonly logger: Logger;
+  /** Makes the folder ready before its first file is made. */
+  readonly prepare: () => Promise<void>;
   /** Hears of each file that is gone, with the bytes that were written to it. */
   readonly onRemoved: (bytes: number) => void;
 }
@@ -62,9 +64,9 @@ export class SegmentFiles {
    * own. After an error nothing of it is there.
    */
   async append(pieces: readonly Buffer[], bytes: number, count: number): Promise<Place> {
-    if (this.#active === null || this.#active.size + bytes > this.#parts.capacityBytes) await this.#rotate();
-    const segment = this.#active!;
-    segment.refs += count;
+    let segment = this.#active;
+    if (segment === null || segment.size + bytes > this.#parts.capacityBytes) segment = await this.#rotate(count);
+    else segment.refs += count;
     try {
       await segment.file.write(pieces);
     } catch (error) {
@@ -102,13 +104,17 @@ export class SegmentFiles {
     this.#segments.clear();
   }
 
-  async #rotate(): Promise<void> {
+  /** Begins a file that is needed so many times from the outset: who makes room meanwhile must not take it for one that nobody needs. */
+  async #rotate(refs: number): Promise<Segment> {
     this.#seal();
+    await this.#parts.prepare();
     const path = join(this.#parts.folder, segmentName(this.#lastId + 1));
     const file = await this.#parts.disk.open(path, 'wx');
     this.#lastId++;
-    this.#active = { path, file, size: 0, refs: 0 };
-    this.#segments.add(this.#active);
+    const segment = { path, file, size: 0, refs };
+    this.#active = segment;
+    this.#segments.add(segment);
+    return segment;
   }
 
   #seal(): void {

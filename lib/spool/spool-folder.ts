@@ -1,21 +1,25 @@
-import { tmpdir } from 'node:os';
+import { tmpdir, userInfo } from 'node:os';
 import { basename, dirname, isAbsolute, join } from 'node:path';
 import { isMillraceError, MillraceError, reasonOf } from '../errors.ts';
+import { crc32Of } from '../formats/checksum.ts';
 import { escapeName } from '../formats/storage-layout/index.ts';
 import type { Disk, DiskLock } from '../stores/disk.ts';
 import { makeFolderDurably } from '../stores/durable-file.ts';
 import { isSegmentName } from './segment-files.ts';
 
 /**
- * The folder of a pipeline's spool: below `baseDir`, or `millrace-spool` in the system's folder for temporary files. Names are encoded, so none leaves it.
+ * The folder of a pipeline's spool: the pipeline's name below `baseDir`; without one, below `millrace-spool-UID` in the system's folder for temporary files,
+ * with a checksum of `target` behind the name: there, neither users nor pipelines of one name that write elsewhere meet. Names are encoded, so none leaves the folder.
  *
  * @throws MR_INVALID_OPTION when `baseDir` is not absolute.
  */
-export function spoolFolder(pipeline: string, baseDir = ''): string {
+export function spoolFolder(pipeline: string, baseDir = '', target = ''): string {
   if (baseDir !== '' && !isAbsolute(baseDir)) {
     throw new MillraceError('MR_INVALID_OPTION', { option: 'spool-base-dir', value: JSON.stringify(baseDir), bound: 'an absolute path' });
   }
-  return join(baseDir === '' ? join(tmpdir(), 'millrace-spool') : baseDir, escapeName(pipeline));
+  if (baseDir !== '') return join(baseDir, escapeName(pipeline));
+  const checksum = target === '' ? '' : `-${crc32Of(Buffer.from(target)).toString(16).padStart(8, '0')}`;
+  return join(tmpdir(), `millrace-spool-${userInfo().uid}`, `${escapeName(pipeline)}${checksum}`);
 }
 
 /**
@@ -32,7 +36,8 @@ export async function takeSpoolFolder(folder: string, disk: Disk): Promise<DiskL
   });
   try {
     await guarded(folder, async () => {
-      await disk.makeFolder(folder);
+      // The rows of a database are nobody else's business.
+      await disk.makeFolder(folder, 'private');
       await clean(folder, disk);
     });
   } catch (error) {

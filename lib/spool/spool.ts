@@ -1,5 +1,6 @@
-import { MillraceError, reasonOf } from '../errors.ts';
+import { isMillraceError, MillraceError, reasonOf } from '../errors.ts';
 import type { Context } from '../flow/index.ts';
+import { crc32Combine, crc32OfPieces } from '../formats/checksum.ts';
 import type { Disk, DiskLock } from '../stores/disk.ts';
 import { nodeDisk } from '../stores/node-disk.ts';
 import { EMPTY_LEVEL, type SpoolInput, type SpoolLevel, type SpoolOutput, type SpoolTier, spoolStep } from './budget.ts';
@@ -25,6 +26,11 @@ export interface SpoolParts {
   readonly observer?: SpoolObserver;
   /** Default: this machine's. */
   readonly disk?: Disk;
+  /**
+   * When the folder is taken and emptied: as the spool opens, or when the first entry goes to disk; until then the disk is not touched, and a folder that cannot be
+   * had is a failure only then. Default `open`.
+   */
+  readonly takeFolder?: 'open' | 'spill';
 }
 
 /** Hears what histograms are made of (spec storage-sink §8). */
@@ -59,7 +65,8 @@ export interface SpoolStatus extends SpoolLevel {
  */
 export class Spool {
   readonly #parts: SpoolParts;
-  readonly #lock: DiskLock;
+  /** Null until the folder is taken. */
+  #lock: DiskLock | null = null;
   readonly #files: SegmentFiles;
   readonly #held = new Line<Entry>(({ isFlushed }) => !isFlushed);
   #waiting = waitingLine();
@@ -71,15 +78,15 @@ export class Spool {
   #failure: MillraceError | null = null;
   #closing: Promise<void> | null = null;
 
-  private constructor(parts: SpoolParts, disk: Disk, lock: DiskLock) {
-    const { folder, limits, context } = parts;
+  private constructor(parts: SpoolParts) {
+    const { folder, limits, context, disk = nodeDisk } = parts;
     this.#parts = parts;
-    this.#lock = lock;
     this.#files = new SegmentFiles({
       disk,
       folder,
       capacityBytes: limits.segmentBytes,
       logger: context.logger,
+      prepare: () => this.#takeFolder(disk),
       onRemoved: (bytes) => this.#onRemoved(bytes),
     });
     this.#writes = new WriteQueue({
@@ -92,13 +99,14 @@ export class Spool {
   }
 
   /**
-   * Takes the folder for this process and empties it.
+   * Takes the folder for this process and empties it, unless that is left for later (`takeFolder`).
    *
    * @throws MR_STATE_LOCKED while another spool lives there; MR_SPOOL_UNUSABLE
    */
   static async open(parts: SpoolParts): Promise<Spool> {
-    const disk = parts.disk ?? nodeDisk;
-    return new Spool(parts, disk, await takeSpoolFolder(parts.folder, disk));
+    const spool = new Spool(parts);
+    if (parts.takeFolder !== 'spill') await spool.#takeFolder(parts.disk ?? nodeDisk);
+    return spool;
   }
 
   get status(): SpoolStatus {
@@ -122,7 +130,7 @@ export class Spool {
     if (this.#failure !== null) throw this.#failure;
     const entry = new Entry(message, this.#letGo);
     const othersWait = this.#waiting.size > 0;
-    const output = this.#step({ type: 'enqueue', bytes: entry.bytes, isBehind: othersWait });
+    const output = this.#step({ type: 'enqueue', bytes: entry.bytes, count: entry.count, isBehind: othersWait });
     if (output === 'wait') this.#wait(entry);
     else this.#take(entry, output);
     pass?.(entry);
@@ -141,6 +149,32 @@ export class Spool {
    */
   read(entries: readonly SpoolEntry[]): AsyncGenerator<SpoolChunk, void, undefined> {
     return readEntries(entries as readonly Entry[], (place, length) => this.#load(place, length));
+  }
+
+  /** The values of these, joined without a gap, where all of them are in memory; else null, and `read` brings them. Good until their entries are let go. */
+  held(entries: readonly SpoolEntry[]): readonly Buffer[] | null {
+    const pieces: Buffer[] = [];
+    for (const entry of entries as readonly Entry[]) {
+      if (entry.content === null) return null;
+      for (const piece of entry.content.value) pieces.push(piece);
+    }
+    for (const entry of entries as readonly Entry[]) entry.isPinned = true;
+    return pieces;
+  }
+
+  /** CRC-32 of the values of these, joined without a gap, behind what gave `before`. Nothing is loaded. */
+  checksumOf(entries: readonly SpoolEntry[], before = 0): number {
+    let checksum = before;
+    for (const { content, valueChecksum, valueBytes } of entries as readonly Entry[]) {
+      checksum = valueChecksum === null ? crc32OfPieces(content!.value, checksum) : crc32Combine(checksum, valueChecksum, valueBytes);
+    }
+    return checksum;
+  }
+
+  /** The rows of these are durable, or stale and discarded: their flush acks run in order, then they are let go. Nothing is loaded. */
+  flushed(entries: readonly SpoolEntry[]): void {
+    for (const entry of entries as readonly Entry[]) entry.ackFlush();
+    for (const entry of entries) entry.release();
   }
 
   /**
@@ -168,6 +202,7 @@ export class Spool {
   #take(entry: Entry, output: SpoolOutput): void {
     this.#parts.context.gauge.add(entry.bytes);
     entry.round = this.#pressure.enter();
+    entry.isOversized = output === 'oversized';
     if (output === 'disk') this.#writes.push(entry);
     else entry.state = 'memory';
   }
@@ -195,7 +230,7 @@ export class Spool {
   #admit(): void {
     if (this.#isOver) return;
     for (let entry = this.#waiting.first(); entry !== null; entry = this.#waiting.first()) {
-      const output = this.#step({ type: 'enqueue', bytes: entry.bytes, isBehind: false });
+      const output = this.#step({ type: 'enqueue', bytes: entry.bytes, count: entry.count, isBehind: false });
       if (output === 'wait') {
         this.#needRoom();
         break;
@@ -231,7 +266,7 @@ export class Spool {
   /** Whether held acks are to run. */
   #release(entry: Entry, tier: SpoolTier): boolean {
     this.#pressure.leave(entry.round);
-    const output = this.#step({ type: 'release', tier, bytes: entry.bytes });
+    const output = this.#step({ type: 'release', tier, bytes: entry.bytes, count: entry.count });
     this.#parts.context.gauge.release(entry.bytes);
     return output === 'resume';
   }
@@ -314,7 +349,9 @@ export class Spool {
   #fail(cause: unknown): void {
     if (this.#isOver) return;
     const { folder, onFailure } = this.#parts;
-    this.#failure = new MillraceError('MR_SPOOL_FAILED', { what: 'write to', path: folder, reason: reasonOf(cause) }, cause);
+    this.#failure = isMillraceError(cause)
+      ? cause
+      : new MillraceError('MR_SPOOL_FAILED', { what: 'write to', path: folder, reason: reasonOf(cause) }, cause);
     onFailure(this.#failure);
   }
 
@@ -325,8 +362,12 @@ export class Spool {
       await this.#writes.stop();
       await this.#files.close();
     } finally {
-      await this.#lock.release();
+      await this.#lock?.release();
     }
+  }
+
+  async #takeFolder(disk: Disk): Promise<void> {
+    this.#lock ??= await takeSpoolFolder(this.#parts.folder, disk);
   }
 
   #closedError(): MillraceError {

@@ -94,7 +94,9 @@ export class WriteQueue {
     let { offset } = first;
     group.forEach((entry, index) => {
       entry.place = { segment: first.segment, offset };
-      entry.checksum = checksums[index]!;
+      const { blob, value } = checksums[index]!;
+      entry.checksum = blob;
+      entry.valueChecksum = value;
       offset += entry.bytes;
     });
     this.#parts.onWritten(group);

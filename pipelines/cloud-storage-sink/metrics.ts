@@ -13,7 +13,7 @@ import {
 import type { FlushReason, FlushReport } from '../../lib/runtime/sink.ts';
 import type { SpoolObserver, SpoolStatus } from '../../lib/spool/index.ts';
 import type { Flush } from '../../operators/index.ts';
-import type { EncodedRows } from './encoded-rows.ts';
+import type { SpooledRows } from './rows/spool-rows.ts';
 
 /** Names, kinds and bounds of spec storage-sink §8. */
 export const SINK_METRICS = {
@@ -84,7 +84,7 @@ export class WriteMeter {
   }
 
   /** Rows that are not to be written any more. */
-  discarded({ events, bytes }: Flush<EncodedRows>): void {
+  discarded({ events, bytes }: Flush<SpooledRows>): void {
     this.#discarded.events.add(events.length);
     this.#discarded.rows.add(events.reduce((sum, { rows }) => sum + rows, 0));
     this.#discarded.bytes.add(bytes);
@@ -121,12 +121,16 @@ export class WriteMeter {
 }
 
 /** Measures what a block event waits for: stands behind `drainMarkers`. */
-export function measureDrains({ metrics, clock }: Pick<Context, 'metrics' | 'clock'>) {
+export function measureDrains({ metrics, clock, events }: Pick<Context, 'metrics' | 'clock' | 'events'>) {
   const durations = metrics.histogram(SINK_METRICS.ddlFlushDmlDuration, {});
   return tap<Delivery>(({ events: [event] }) => {
     if (event?.type !== 'marker') return;
     const startedMs = clock.now();
-    event.ack.addPostFlush(() => durations.observe(Math.max(0, clock.now() - startedMs) / 1000));
+    const draining = events.slow('drain', () => ({ dispatcher: event.dispatcher }));
+    event.ack.addPostFlush(() => {
+      durations.observe(Math.max(0, clock.now() - startedMs) / 1000);
+      draining.end();
+    });
   });
 }
 

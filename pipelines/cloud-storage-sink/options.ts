@@ -1,7 +1,10 @@
+import { isAbsolute } from 'node:path';
 import { MillraceError } from '../../lib/errors.ts';
 import type { PlainOptions } from '../../lib/flow/index.ts';
 import { type ObjectStore, STORE_PARAMETERS } from '../../lib/stores/index.ts';
 import { formatBytes, formatDuration, parseBytes, parseDurationMs } from '../../lib/units.ts';
+import { CLEAN_UP_SPEC, checkCronSpec } from './clean-up/clean-up-times.ts';
+import { choice, clamp, flag, integer, invalid, type Option, quantity, size, text } from './option-kinds.ts';
 
 /**
  * Options of the cloud storage sink (spec storage-sink §7). Each has its default in the comment; a query parameter of `uri` under the kebab-case name
@@ -20,8 +23,14 @@ export interface CloudStorageOptions {
   readonly flushInterval?: string | number;
   /** A file is written when its rows reach this size; it can exceed it by one block of rows. Default `64MiB`; 1 KiB to 512 MiB. */
   readonly fileSize?: string | number;
-  /** Encoded bytes held in memory until they are durable. At 0.8 of it the source is held, at 0.6 it goes on. Default `64MiB`; at least 1 MiB. */
-  readonly memoryQuota?: string | number;
+  /** Encoded rows that stay in memory until they are durable; what comes beyond goes to the spool's files. Default `64MiB`; greater than 0. */
+  readonly spoolMemory?: string | number;
+  /** Bytes that the spool's files may take. At 0.8 of it, memory counted in, the source is held, at 0.6 it goes on. Default `10GiB`; greater than 0. */
+  readonly spoolDiskQuota?: string | number;
+  /** The folder below which the spool has one, called as the pipeline; an absolute path. Default: one below the system's folder for temporary files. */
+  readonly spoolBaseDir?: string;
+  /** How many parts of one file are uploaded at once, where the store writes in parts (S3). Default 1; 1 to 512. */
+  readonly flushConcurrency?: number;
   /** Directories by the UTC date of the write: `none`, `year`, `month` or `day`. Default `day`. */
   readonly dateSeparator?: string;
   /** Digits of the number in a file's name. Default 20; 6 to 20. */
@@ -36,6 +45,11 @@ export interface CloudStorageOptions {
   readonly terminator?: string;
   /** Column ids in schema files. Default false. */
   readonly outputColumnId?: boolean;
+  /**
+   * Schema files carry what the user sent to change the schema (`DdlEvent.statement`), secrets in it included, where the source gives it; else, and without this
+   * option, a statement made from what differs. Default false.
+   */
+  readonly outputDdlQuery?: boolean;
   /** Leaves updates that change the key whole, instead of a delete and an insert. Default false. */
   readonly outputRawChangeEvent?: boolean;
   /** canal-json: `old` has only the columns that changed. Default false. */
@@ -46,6 +60,10 @@ export interface CloudStorageOptions {
   readonly deleteOnlyOutputHandleKeyColumns?: boolean;
   /** canal-json: rows carry their commitTs (`_tidb.commitTs`). Default true. */
   readonly enableTidbExtension?: boolean;
+  /** Data folders go this many days after their day, by the commit time of the published checkpoint; only with `date-separator=day`. Default 0, never; up to 36500. */
+  readonly fileExpirationDays?: number;
+  /** When that happens: a cron spec of six fields, from seconds on, in UTC. Default `0 0 2 * * *`. */
+  readonly fileCleanupCronSpec?: string;
   readonly csv?: CsvOptions;
 }
 
@@ -75,7 +93,10 @@ export interface SinkSettings {
   readonly workerCount: number;
   readonly flushIntervalMs: number;
   readonly fileSizeBytes: number;
-  readonly memoryQuotaBytes: number;
+  readonly spoolMemoryBytes: number;
+  readonly spoolDiskQuotaBytes: number;
+  /** Empty for the default. */
+  readonly spoolBaseDir: string;
   readonly dateSeparator: 'none' | 'year' | 'month' | 'day';
   readonly fileIndexDigits: number;
   readonly enablePartitionSeparator: boolean;
@@ -83,11 +104,14 @@ export interface SinkSettings {
   readonly enableTableAcrossNodes: boolean;
   readonly terminator: string;
   readonly outputColumnId: boolean;
+  readonly outputDdlQuery: boolean;
   readonly outputRawChangeEvent: boolean;
   readonly onlyOutputUpdatedColumns: boolean;
   readonly contentCompatible: boolean;
   readonly deleteOnlyOutputHandleKeyColumns: boolean;
   readonly enableTidbExtension: boolean;
+  readonly fileExpirationDays: number;
+  readonly fileCleanupCronSpec: string;
   readonly csv: CsvSettings;
 }
 
@@ -134,18 +158,26 @@ export function parseOptions(options: CloudStorageOptions): ParsedOptions {
     if (settings.outputRawChangeEvent && !settings.csv.outputOldValue)
       throw invalid('output-raw-change-event', true, 'false with csv, unless output-old-value is true');
   }
+  if (given.has('flush-concurrency') && storeUri === null)
+    notes.push('flush-concurrency has no effect on a store that is open already: it is an option of that');
+  if (settings.fileExpirationDays > 0 && settings.dateSeparator !== 'day')
+    throw invalid('file-expiration-days', settings.fileExpirationDays, `0 unless date-separator is day (it is ${settings.dateSeparator})`);
+  // A node would have to hear of what another one removed before it writes there.
+  if (settings.fileExpirationDays > 0 && settings.enableTableAcrossNodes)
+    throw invalid('file-expiration-days', settings.fileExpirationDays, '0 with enable-table-across-nodes');
   const plain: Record<string, unknown> = {};
   for (const name of given.keys()) if (OPTIONS.has(name)) plain[name] = OPTIONS.get(name)!.show?.(values[name] as never) ?? values[name];
-  return { settings, storeUri, notes, plain };
+  return { settings, storeUri: storeUri && withConcurrency(storeUri, Number(values['flush-concurrency'])), notes, plain };
 }
 
-interface Option<T> {
-  /** The key in the options object; `csv.` before it for one of the csv format. */
-  readonly member: string;
-  /** Whether an empty text in the URI is a value. Default true. */
-  readonly isSetByEmpty?: boolean;
-  parse(name: string, value: unknown, note: (text: string) => void): T;
-  show?(value: T): string;
+/** The URI with what the store is to know of the sink's options. */
+function withConcurrency(storeUri: string, concurrency: number): string {
+  const takesIt = STORE_PARAMETERS[schemeOf(storeUri)]?.includes('flush-concurrency') === true;
+  return takesIt && concurrency > 1 ? `${storeUri}${storeUri.includes('?') ? '&' : '?'}flush-concurrency=${concurrency}` : storeUri;
+}
+
+function schemeOf(uri: string): string {
+  return /^[^:/?]*/.exec(uri)![0].toLowerCase();
 }
 
 const OPTIONS = new Map<string, Option<never>>(
@@ -173,11 +205,25 @@ const OPTIONS = new Map<string, Option<never>>(
         clamp(name, parseBytes(quantity(value, '64MiB'), name), 1024, 536_870_912, formatBytes, note),
       show: formatBytes,
     },
-    'memory-quota': {
-      member: 'memoryQuota',
-      isSetByEmpty: false,
-      parse: (name: string, value: unknown) => parseBytes(quantity(value, '64MiB'), name, { min: 1024 * 1024 }),
-      show: formatBytes,
+    'spool-memory': size('spoolMemory', '64MiB'),
+    'spool-disk-quota': size('spoolDiskQuota', '10GiB'),
+    'spool-base-dir': {
+      member: 'spoolBaseDir',
+      parse: (name: string, value: unknown) => {
+        const folder = value ?? '';
+        if (typeof folder !== 'string' || (folder !== '' && !isAbsolute(folder)))
+          throw invalid(name, JSON.stringify(folder), 'an absolute path');
+        return folder;
+      },
+    },
+    'flush-concurrency': {
+      member: 'flushConcurrency',
+      parse: (name: string, value: unknown, note: (text: string) => void) => {
+        const count = integer(name, value, 1);
+        if (count >= 1 && count <= 512) return count;
+        note(`${name} is ${count}, outside 1 to 512: 1 is used`);
+        return 1;
+      },
     },
     'date-separator': choice('dateSeparator', ['none', 'year', 'month', 'day'], 'day'),
     'file-index-digit': {
@@ -194,11 +240,31 @@ const OPTIONS = new Map<string, Option<never>>(
     'enable-table-across-nodes': flag('enableTableAcrossNodes', false),
     terminator: text('terminator', '\r\n', true),
     'output-column-id': flag('outputColumnId', false),
+    'output-ddl-query': flag('outputDdlQuery', false),
     'output-raw-change-event': flag('outputRawChangeEvent', false),
     'only-output-updated-columns': flag('onlyOutputUpdatedColumns', false),
     'content-compatible': flag('contentCompatible', false),
     'delete-only-output-handle-key-columns': flag('deleteOnlyOutputHandleKeyColumns', false),
     'enable-tidb-extension': flag('enableTidbExtension', true),
+    'file-expiration-days': {
+      member: 'fileExpirationDays',
+      isSetByEmpty: false,
+      parse: (name: string, value: unknown) => {
+        const days = integer(name, value === '' ? undefined : value, 0);
+        if (days < 0 || days > 36_500) throw invalid(name, days, '0 to 36500');
+        return days;
+      },
+    },
+    'file-cleanup-cron-spec': {
+      member: 'fileCleanupCronSpec',
+      isSetByEmpty: false,
+      parse: (name: string, value: unknown) => {
+        const spec = value ?? CLEAN_UP_SPEC;
+        if (typeof spec !== 'string') throw invalid(name, spec, 'text');
+        checkCronSpec(name, spec);
+        return spec;
+      },
+    },
     delimiter: text('csv.delimiter', ','),
     quote: text('csv.quote', '"'),
     null: text('csv.null', '\\N'),
@@ -216,7 +282,9 @@ function settingsOf(values: Record<string, unknown>): SinkSettings {
     workerCount: values['worker-count'],
     flushIntervalMs: values['flush-interval'],
     fileSizeBytes: values['file-size'],
-    memoryQuotaBytes: values['memory-quota'],
+    spoolMemoryBytes: values['spool-memory'],
+    spoolDiskQuotaBytes: values['spool-disk-quota'],
+    spoolBaseDir: values['spool-base-dir'],
     dateSeparator: values['date-separator'],
     fileIndexDigits: values['file-index-digit'],
     enablePartitionSeparator: values['enable-partition-separator'],
@@ -224,11 +292,14 @@ function settingsOf(values: Record<string, unknown>): SinkSettings {
     enableTableAcrossNodes: values['enable-table-across-nodes'],
     terminator: values['terminator'],
     outputColumnId: values['output-column-id'],
+    outputDdlQuery: values['output-ddl-query'],
     outputRawChangeEvent: values['output-raw-change-event'],
     onlyOutputUpdatedColumns: values['only-output-updated-columns'] === true || values['content-compatible'] === true,
     contentCompatible: values['content-compatible'],
     deleteOnlyOutputHandleKeyColumns: values['delete-only-output-handle-key-columns'],
     enableTidbExtension: values['enable-tidb-extension'],
+    fileExpirationDays: values['file-expiration-days'],
+    fileCleanupCronSpec: values['file-cleanup-cron-spec'],
     csv: Object.freeze({
       delimiter: values['delimiter'],
       quote: values['quote'],
@@ -263,8 +334,7 @@ function splitUri(options: CloudStorageOptions) {
     throw invalid('uri', options.uri === undefined ? 'missing' : 'given beside store', 'given, or else store is');
   }
   if (options.uri === undefined) return { storeUri: null, fromUri };
-  const scheme = /^[^:/?]*/.exec(options.uri)![0].toLowerCase();
-  const storeParameters = STORE_PARAMETERS[scheme] ?? [];
+  const storeParameters = STORE_PARAMETERS[schemeOf(options.uri)] ?? [];
   const at = options.uri.indexOf('?');
   if (at < 0) return { storeUri: options.uri, fromUri };
   const kept: string[] = [];
@@ -279,83 +349,12 @@ function splitUri(options: CloudStorageOptions) {
   return { storeUri: kept.length === 0 ? base : `${base}?${kept.join('&')}`, fromUri };
 }
 
-function choice(member: string, allowed: readonly string[], byDefault: string | null): Option<string> {
-  return {
-    member,
-    parse: (name, value) => {
-      const chosen = value ?? byDefault;
-      if (typeof chosen !== 'string' || !allowed.includes(chosen)) throw invalid(name, chosen ?? 'missing', `one of ${allowed.join(', ')}`);
-      return chosen;
-    },
-  };
-}
-
-function text(member: string, byDefault: string, mustHaveLength = false): Option<string> {
-  return {
-    member,
-    parse: (name, value) => {
-      const chosen = value ?? byDefault;
-      if (typeof chosen !== 'string') throw invalid(name, chosen, 'text');
-      if (mustHaveLength && chosen === '') throw invalid(name, '""', 'at least one character');
-      return chosen;
-    },
-  };
-}
-
-function flag(member: string, byDefault: boolean): Option<boolean> {
-  return {
-    member,
-    parse: (name, value) => {
-      const chosen = value ?? byDefault;
-      if (chosen === true || chosen === 'true') return true;
-      if (chosen === false || chosen === 'false') return false;
-      throw invalid(name, chosen, 'true or false');
-    },
-  };
-}
-
-function integer(name: string, value: unknown, byDefault: number): number {
-  const chosen = value ?? byDefault;
-  const number = typeof chosen === 'string' && /^-?\d+$/.test(chosen) ? Number(chosen) : chosen;
-  if (typeof number !== 'number' || !Number.isSafeInteger(number)) throw invalid(name, chosen, 'a whole number');
-  return number;
-}
-
-/** What `parseBytes` and `parseDurationMs` take; empty text counts as not given (spec storage-sink §7.1). */
-function quantity(value: unknown, byDefault: string): string | number {
-  if (value === undefined || value === '') return byDefault;
-  return typeof value === 'number' ? value : String(value);
-}
-
-function clamp(
-  name: string,
-  value: number,
-  min: number,
-  max: number,
-  show: (value: number) => string,
-  note: (text: string) => void,
-): number {
-  const clamped = Math.min(Math.max(value, min), max);
-  if (clamped !== value) note(`${name} is ${show(value)}, outside ${show(min)} to ${show(max)}: ${show(clamped)} is used`);
-  return clamped;
-}
-
-function invalid(option: string, value: unknown, bound: string): MillraceError {
-  return new MillraceError('MR_INVALID_OPTION', { option, value: String(value), bound });
-}
-
-/** Options of TiCDC's sink that this one does not have yet (spec storage-sink §7): who brings them is told that they are not misspelled. */
-const NOT_YET = ['spool-disk-quota', 'spool-base-dir', 'flush-concurrency', 'file-expiration-days', 'file-cleanup-cron-spec'];
-/** Options of TiCDC's sink that mean nothing here: TiKV's row key. */
+/** Options of TiCDC's sink that mean nothing here: TiKV's row key. Who brings them is told that they are not misspelled. */
 const NEVER = ['output-row-key'];
 
 function unknown(option: string, known: readonly string[]): MillraceError {
   const kebab = option.replace(/^csv\./, '').replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-  const whose = NOT_YET.includes(kebab)
-    ? " (TiCDC's has it; here it comes later)"
-    : NEVER.includes(kebab)
-      ? " (TiCDC's has it, for a key that TiKV gives each row; PostgreSQL has none)"
-      : '';
+  const whose = NEVER.includes(kebab) ? " (TiCDC's has it, for a key that TiKV gives each row; PostgreSQL has none)" : '';
   const owner = `the cloud storage sink${whose}`;
   return new MillraceError('MR_UNKNOWN_OPTION', { option, owner, known: known.join(', ') });
 }

@@ -1,9 +1,12 @@
 import type { Context } from '../../lib/flow/index.ts';
 import type { RowEncoder } from '../../lib/formats/encoder.ts';
 import type { PathOptions } from '../../lib/formats/storage-layout/index.ts';
+import type { Spool } from '../../lib/spool/index.ts';
 import type { ObjectStore } from '../../lib/stores/object-store.ts';
+import type { CleanUp } from './clean-up/clean-up-job.ts';
 import type { SinkSettings } from './options.ts';
-import type { SegmentPool } from './segment-pool.ts';
+import type { Epoch } from './root/epoch.ts';
+import type { SegmentPool } from './rows/segment-pool.ts';
 
 /** What the settings say of names and folders. */
 export function pathOptionsOf(settings: SinkSettings): PathOptions {
@@ -18,6 +21,14 @@ export interface Target {
   readonly paths: PathOptions;
   readonly encoder: RowEncoder;
   readonly context: Context;
-  /** Where rows are encoded to, until they are durable. */
+  /** Where rows are encoded to, until they are on disk or durable. */
   readonly segments: SegmentPool;
+  /** Whether this run still is the one that writes there. */
+  readonly epoch: Epoch;
+  /** By index file: the number of the newest file when this run looked how far it had come, until it writes there. */
+  readonly seen: Map<string, number>;
+  /** Knows which folders take rows. */
+  readonly cleanUp: CleanUp;
+  /** Where encoded rows wait until they are durable. */
+  readonly spool: Spool;
 }

@@ -1,3 +1,4 @@
+import type { Position } from '../../lib/events/index.ts';
 import type { SchemaFileColumn } from '../../lib/formats/storage-layout/index.ts';
 import type { TableName } from './table-name.ts';
 
@@ -19,6 +20,11 @@ export interface TableChanges extends TableName {
   readonly version: TableVersion;
   /** None when a version begins: a new table, or other columns. */
   readonly changes: readonly Change[];
+  /**
+   * In the first part of a table whose older files clean-up has removed: its changes begin behind this position, and what rows it had then is not to be known.
+   * Absent where nothing is missing.
+   */
+  readonly removedUpTo?: Position;
 }
 
 /** One version of a table: the columns that its changes have. */

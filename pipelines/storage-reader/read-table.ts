@@ -9,6 +9,11 @@ export interface ReadOptions {
   readonly upTo?: bigint;
 }
 
+export interface ReadTableOptions extends ReadOptions {
+  /** Reads what is left of a table whose older files clean-up has removed. Default false: MR_HISTORY_REMOVED. */
+  readonly mayLack?: boolean;
+}
+
 /** The tables that a target shows. */
 export async function listTables(store: ObjectStore, { upTo }: ReadOptions = {}): Promise<TableName[]> {
   return (await StoredTarget.open(store, upTo)).tables();
@@ -20,10 +25,17 @@ export async function listTables(store: ObjectStore, { upTo }: ReadOptions = {})
  * overlap that a restart wrote again).
  *
  * @param from a store, or a target that was opened for several tables (and then has its own `upTo`).
- * @throws MR_UNKNOWN_TABLE, MR_TARGET_DAMAGED, MR_STORAGE_FILE_MALFORMED
+ * @throws MR_UNKNOWN_TABLE, MR_TARGET_DAMAGED, MR_STORAGE_FILE_MALFORMED, MR_HISTORY_REMOVED
  * @see TargetReader, which goes on from where it was.
  */
-export async function* readTable(from: ObjectStore | StoredTarget, name: TableName, { upTo }: ReadOptions = {}): AsyncGenerator<Change[]> {
+export async function* readTable(
+  from: ObjectStore | StoredTarget,
+  name: TableName,
+  { upTo, mayLack = false }: ReadTableOptions = {},
+): AsyncGenerator<Change[]> {
   const target = from instanceof StoredTarget ? from : await StoredTarget.open(from, upTo);
-  for await (const { changes } of tableHistory(target, name, startOfTable())) if (changes.length > 0) yield [...changes];
+  for await (const { changes, removedUpTo } of tableHistory(target, name, startOfTable())) {
+    if (removedUpTo !== undefined && !mayLack) target.refuseGap(name, 'this reader is to have all of them');
+    if (changes.length > 0) yield [...changes];
+  }
 }

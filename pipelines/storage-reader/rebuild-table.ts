@@ -27,13 +27,15 @@ export interface RebuiltTable extends TableName {
  * `readTable` needs; not the history.
  *
  * @param from a store, or a target that was opened for several tables (and then has its own `upTo`).
- * @throws MR_UNKNOWN_TABLE, MR_TARGET_DAMAGED, MR_STORAGE_FILE_MALFORMED
+ * @throws MR_UNKNOWN_TABLE, MR_TARGET_DAMAGED, MR_STORAGE_FILE_MALFORMED; MR_HISTORY_REMOVED when clean-up has removed files that its rows depend on (not where
+ * the table was truncated, or taken again, since)
  * @see TableImage for what is done with old rows when columns change, with TOAST values and keys.
  */
 export async function rebuildTable(from: ObjectStore | StoredTarget, name: TableName, { upTo }: ReadOptions = {}): Promise<RebuiltTable> {
   const target = from instanceof StoredTarget ? from : await StoredTarget.open(from, upTo);
-  const image = new TableImage();
+  const image = new TableImage({ mayLack: true });
   for await (const part of tableHistory(target, name, startOfTable())) image.apply(part);
+  if (image.removedUpTo !== null) target.refuseGap(name, 'its rows cannot be told from what is left');
   return {
     ...name,
     checkpointTs: target.checkpointTs!,

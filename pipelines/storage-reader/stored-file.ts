@@ -153,7 +153,23 @@ function takeLastGroup(changes: Change[]): Change[] {
 async function positionsOf(target: StoredTarget, path: string, sidecar: string): Promise<Positions> {
   const content = await target.store.get(sidecar);
   if (content === null) throw target.damaged(path, `its sidecar ${sidecar} is missing`);
-  return parsePositions(content.toString(), sidecar);
+  const { alternatives, ...positions } = parsePositions(content.toString(), sidecar);
+  return alternatives === undefined ? positions : matching(target, path, [positions, ...alternatives]);
+}
+
+/** The description that fits the file: runs that broke off at its number have left others. */
+async function matching(target: StoredTarget, path: string, all: readonly Positions[]): Promise<Positions> {
+  const chunks = await target.store.read(path);
+  if (chunks === null) throw target.damaged(path, 'the index names it, and it is missing');
+  let bytes = 0;
+  let sum = 0;
+  for await (const chunk of chunks) {
+    bytes += chunk.length;
+    sum = crc32Of(chunk, sum);
+  }
+  const found = all.find((one) => one.bytes === bytes && one.crc32 === sum);
+  if (found === undefined) throw target.damaged(path, 'it is not the file that its sidecar describes');
+  return found;
 }
 
 async function* checkedChunks(

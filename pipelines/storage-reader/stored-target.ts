@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib';
 import { MillraceError } from '../../lib/errors.ts';
-import { comparePositions } from '../../lib/events/index.ts';
+import { comparePositions, formatPosition, type Position } from '../../lib/events/index.ts';
 import { canalJsonReader } from '../../lib/formats/canal-json-reader.ts';
 import type { CsvOptions } from '../../lib/formats/csv-options.ts';
 import { csvReader } from '../../lib/formats/csv-reader.ts';
@@ -14,8 +14,9 @@ import {
   unescapeName,
 } from '../../lib/formats/storage-layout/index.ts';
 import type { ObjectStore } from '../../lib/stores/index.ts';
-import { parseSchemaPosition, type SchemaPosition, schemaPositionPath } from '../cloud-storage-sink/schema-position.ts';
-import { canonicalText, parseTargetIdentity, TARGET_IDENTITY_PATH, type TargetFormat } from '../cloud-storage-sink/target-identity.ts';
+import { type CleanedMark, readCleanedMark } from '../cloud-storage-sink/clean-up/cleaned-mark.ts';
+import { parseSchemaPosition, type SchemaPosition, schemaPositionPath } from '../cloud-storage-sink/files/schema-position.ts';
+import { canonicalText, parseTargetIdentity, TARGET_IDENTITY_PATH, type TargetFormat } from '../cloud-storage-sink/root/target-identity.ts';
 import { mapBounded } from './map-bounded.ts';
 import { hasChecksum } from './schema-checksum.ts';
 import type { TableName } from './table-name.ts';
@@ -42,13 +43,15 @@ export class StoredTarget {
   readonly source: string | null;
   /** By `schema\0table`. A table made again has several folders where they are called by its id. */
   readonly #tables: ReadonlyMap<string, ListedTable>;
+  #cleaned: CleanedMark;
 
-  private constructor(store: ObjectStore, root: Root, tables: ReadonlyMap<string, ListedTable>) {
+  private constructor(store: ObjectStore, root: Root, tables: ReadonlyMap<string, ListedTable>, cleaned: CleanedMark) {
     this.store = store;
     this.checkpointTs = root.checkpointTs;
     this.format = root.format;
     this.source = root.source;
     this.#tables = tables;
+    this.#cleaned = cleaned;
   }
 
   /**
@@ -73,7 +76,9 @@ export class StoredTarget {
     const remembered = content === null ? null : parseTargetIdentity(content.toString());
     const source = remembered === null ? null : crc32(canonicalText(remembered.identity)).toString(16);
     const tables = checkpointTs === null ? new Map<string, ListedTable>() : await listTables(store, checkpointTs);
-    return new StoredTarget(store, { checkpointTs, format: remembered?.format ?? null, source }, tables);
+    // Behind the list: where that lacks something that was removed, the mark says so already.
+    const cleaned = await readCleanedMark(store);
+    return new StoredTarget(store, { checkpointTs, format: remembered?.format ?? null, source }, tables, cleaned);
   }
 
   /** The tables that have a version to show, by schema and name. */
@@ -105,8 +110,28 @@ export class StoredTarget {
     const folders = this.#foldersOf(name);
     return (
       schemaFilesOf(folders).some((path) => versionOf(path) > version) ||
-      folders.some(({ series }) => series.some((one) => one.version === version && one.newest !== filesRead.get(one.name)))
+      folders.some((listed) => this.#seriesOf(listed).some((one) => one.version === version && one.newest !== filesRead.get(one.name)))
     );
+  }
+
+  /** The last change of a table that clean-up has removed; null when it removed none. What is behind it is whole. */
+  removedUpTo(name: TableName): Position | null {
+    const removed = this.#foldersOf(name).flatMap(({ folder }) => this.#cleaned.folders.get(folder)?.upTo ?? []);
+    return removed.reduce<Position | null>((last, upTo) => (last === null || comparePositions(last, upTo) < 0 ? upTo : last), null);
+  }
+
+  /** Looks whether clean-up has gone on since the target was opened: a file that is gone then may be what it removed. */
+  async noticeCleanUp(): Promise<boolean> {
+    const cleaned = await readCleanedMark(this.store);
+    const hasMoved = [...cleaned.folders].some(([folder, { before }]) => this.#cleaned.folders.get(folder)?.before !== before);
+    this.#cleaned = cleaned;
+    return hasMoved;
+  }
+
+  /** Throws MR_HISTORY_REMOVED. */
+  refuseGap({ schema, table }: TableName, reason: string): never {
+    const position = formatPosition(this.removedUpTo({ schema, table })!);
+    throw new MillraceError('MR_HISTORY_REMOVED', { table: `${schema}.${table}`, uri: this.store.uri, position, reason });
   }
 
   /**
@@ -120,14 +145,18 @@ export class StoredTarget {
     if (!all.some((path) => this.#isShown(path))) throw this.#unknownTable({ schema, table });
     const paths = all.filter((path) => versionOf(path) >= from);
     const shown = [...paths.filter((path) => this.#isShown(path)), ...(await this.#furtherVersions(paths))];
-    const byVersion = new Map<bigint, StoredVersion>();
+    const byVersion = new Map<bigint, ReadVersion & StoredVersion>();
     for (const version of await mapBounded(shown, (path) => this.#readVersion(path))) {
       if (version.begins.commitTs > this.checkpointTs!) continue;
       const { TableVersion, Schema, Table } = version.schemaFile;
       const folder = folders[0]!.folder;
       if (Schema !== schema || Table !== table) throw this.damaged(folder, `it is the folder of ${Schema}.${Table} too`);
-      if (byVersion.has(TableVersion)) throw this.damaged(`${folder}/meta`, `version ${TableVersion} has two schema files`);
-      const series = folders.flatMap((listed) => listed.series.filter((one) => one.version === TableVersion));
+      const other = byVersion.get(TableVersion);
+      if (other !== undefined && !isOfOtherPiece(version, other)) {
+        throw this.damaged(`${folder}/meta`, `version ${TableVersion} has two schema files`);
+      }
+      if (other !== undefined && comparePositions(other.begins, version.begins) <= 0) continue;
+      const series = folders.flatMap((listed) => this.#seriesOf(listed).filter((one) => one.version === TableVersion));
       byVersion.set(TableVersion, { ...version, series });
     }
     return [...byVersion.values()].sort(
@@ -144,6 +173,12 @@ export class StoredTarget {
 
   damaged(path: string, reason: string, cause?: unknown): MillraceError {
     return new MillraceError('MR_TARGET_DAMAGED', { path, uri: this.store.uri, reason }, cause);
+  }
+
+  /** What clean-up has written down as removed does not count, be it still there or not. */
+  #seriesOf({ folder, series }: ListedFolder): readonly ListedSeries[] {
+    const before = this.#cleaned.folders.get(folder)?.before;
+    return before === undefined ? series : series.filter(({ day }) => day === '' || day >= before);
   }
 
   #foldersOf({ schema, table }: TableName): readonly ListedFolder[] {
@@ -166,7 +201,7 @@ export class StoredTarget {
     return later.filter((_, index) => begun[index]);
   }
 
-  async #readVersion(path: string): Promise<{ schemaFile: SchemaFile; begins: SchemaPosition }> {
+  async #readVersion(path: string): Promise<ReadVersion> {
     const content = await this.store.get(path);
     if (content === null) throw this.damaged(path, 'it was listed and is gone');
     const schemaFile = parseSchemaFile(content.toString(), path);
@@ -176,8 +211,8 @@ export class StoredTarget {
     }
     const positionPath = schemaPositionPath(path);
     const position = await this.store.get(positionPath);
-    if (position !== null) return { schemaFile, begins: parseSchemaPosition(position.toString(), positionPath) };
-    return { schemaFile, begins: { commitTs: named.version, ordinal: 0, startsEmpty: schemaFile.Type === ACTION_TRUNCATE } };
+    if (position !== null) return { path, schemaFile, begins: parseSchemaPosition(position.toString(), positionPath) };
+    return { path, schemaFile, begins: { commitTs: named.version, ordinal: 0, startsEmpty: schemaFile.Type === ACTION_TRUNCATE } };
   }
 
   #unknownTable({ schema, table }: TableName): MillraceError {
@@ -189,6 +224,18 @@ export class StoredTarget {
       tables: tables.length === 0 ? 'no tables yet' : tables.join(', '),
     });
   }
+}
+
+interface ReadVersion {
+  readonly path: string;
+  readonly schemaFile: SchemaFile;
+  readonly begins: SchemaPosition;
+}
+
+/** Pieces of one table have a folder each where these are called by ids, and each its schema file of a version that all of them have: of one content. */
+function isOfOtherPiece(one: ReadVersion, other: ReadVersion): boolean {
+  const place = ({ path }: ReadVersion) => path.slice(0, path.lastIndexOf('/'));
+  return place(one) !== place(other) && parseSchemaFilePath(one.path).checksum === parseSchemaFilePath(other.path).checksum;
 }
 
 /** TiDB's action code of TRUNCATE TABLE, as schema files carry it. */

@@ -1,5 +1,5 @@
-import { MillraceError } from '../../lib/errors.ts';
-import type { Position } from '../../lib/events/index.ts';
+import { isMillraceError, MillraceError } from '../../lib/errors.ts';
+import { comparePositions, formatPosition, type Position } from '../../lib/events/index.ts';
 import type { Change, TableChanges, TableVersion } from './change.ts';
 import { FileSeries } from './file-series.ts';
 import { mapBounded } from './map-bounded.ts';
@@ -27,23 +27,45 @@ export const NOTHING_YET: Position = { commitTs: -1n, ordinal: 0 };
  * What a table has beyond `progress`, up to the target's checkpoint, in position order; `progress` moves with it, before each part is given. A version that
  * begins is given even where it has no changes yet.
  *
- * @throws MR_UNKNOWN_TABLE, MR_TARGET_DAMAGED, MR_STORAGE_FILE_MALFORMED, MR_CURSOR_OF_ANOTHER_TARGET
+ * A table that is begun after clean-up has removed files begins behind them, and its first part says so (`removedUpTo`).
+ *
+ * @throws MR_UNKNOWN_TABLE, MR_TARGET_DAMAGED, MR_STORAGE_FILE_MALFORMED, MR_CURSOR_OF_ANOTHER_TARGET; MR_HISTORY_REMOVED when clean-up has removed what comes
+ * next.
  */
 export async function* tableHistory(target: StoredTarget, name: TableName, progress: TableProgress): AsyncGenerator<TableChanges> {
+  for (;;) {
+    try {
+      return yield* historyOfList(target, name, progress);
+    } catch (error) {
+      // Clean-up goes on while somebody reads: what it removed behind the list is neither damage nor a failure of the store.
+      const canBeCleanUp = isMillraceError(error, 'MR_TARGET_DAMAGED') || isMillraceError(error, 'MR_STORE_FAILED');
+      if (!canBeCleanUp || !(await target.noticeCleanUp().catch(() => false))) throw error;
+    }
+  }
+}
+
+async function* historyOfList(target: StoredTarget, name: TableName, progress: TableProgress): AsyncGenerator<TableChanges> {
+  const removedUpTo = target.removedUpTo(name);
+  const isMissing = removedUpTo !== null && comparePositions(progress.at, removedUpTo) < 0;
   if (progress.version !== null) {
     if (!target.hasVersion(name, progress.version)) {
       const reason = `it has read version ${progress.version} of ${name.schema}.${name.table}, which the target does not have`;
       throw new MillraceError('MR_CURSOR_OF_ANOTHER_TARGET', { uri: target.store.uri, reason });
     }
+    if (isMissing) target.refuseGap(name, `this reader has come to ${formatReached(progress.at)}`);
     if (!target.hasMore(name, progress.version, progress.files)) return;
   }
-  for (const stored of await target.versions(name, progress.version ?? 0n)) {
+  const versions = await target.versions(name, progress.version ?? 0n);
+  let gap = isMissing ? { removedUpTo } : {};
+  if (isMissing) progress.at = removedUpTo;
+  for (const stored of versions) {
     const version = describeVersion(target, stored);
     if (progress.version !== version.version) {
       const changes = progress.version !== null && version.startsEmpty ? [truncation(name, stored)] : [];
       progress.version = version.version;
       progress.files = new Map();
-      yield { ...name, version, changes };
+      yield { ...name, version, changes, ...gap };
+      gap = {};
     }
     yield* changesOfVersion(target, name, stored, version, progress);
   }
@@ -78,6 +100,10 @@ async function* changesOfVersion(
   } finally {
     await Promise.all(series.map((one) => one.close()));
   }
+}
+
+function formatReached(at: Position): string {
+  return at.commitTs < 0n ? 'none of them' : formatPosition(at);
 }
 
 function truncation(name: TableName, { begins: { commitTs, ordinal } }: StoredVersion): Change {

@@ -1,6 +1,9 @@
+import { MillraceError } from '../../lib/errors.ts';
+import { comparePositions, formatPosition, type Position } from '../../lib/events/index.ts';
 import type { Change, TableChanges, TableVersion } from './change.ts';
 import { KeyedRows } from './keyed-rows.ts';
 import { ownValue, type RowSet, type RowValues } from './row-set.ts';
+import type { TableName } from './table-name.ts';
 import { WholeRows } from './whole-rows.ts';
 
 /**
@@ -12,6 +15,18 @@ import { WholeRows } from './whole-rows.ts';
 export class TableImage {
   #version: TableVersion | null = null;
   #rows: RowSet = new WholeRows([]);
+  readonly #mayLack: boolean;
+  #removedUpTo: Position | null = null;
+
+  /** @param mayLack takes a table whose beginning clean-up has removed too: `removedUpTo` says so then. Default false: `apply` refuses it. */
+  constructor({ mayLack = false }: { readonly mayLack?: boolean } = {}) {
+    this.#mayLack = mayLack;
+  }
+
+  /** Rows that changed last at or before this position are missing, because clean-up has removed these changes; null when the rows are whole. */
+  get removedUpTo(): Position | null {
+    return this.#removedUpTo;
+  }
 
   /** The version of the last changes; null before the first. */
   get version(): TableVersion | null {
@@ -32,12 +47,19 @@ export class TableImage {
     return this.#rows.get(key);
   }
 
-  /** Applies what comes next of the table. */
-  apply({ version, changes }: Pick<TableChanges, 'version' | 'changes'>): void {
+  /** Applies what comes next of the table. Throws MR_HISTORY_REMOVED when changes before it are missing. */
+  apply({ version, changes, removedUpTo, ...name }: Pick<TableChanges, 'version' | 'changes' | 'removedUpTo'> & Partial<TableName>): void {
+    if (removedUpTo !== undefined) {
+      if (!this.#mayLack) throw new MillraceError('MR_HISTORY_REMOVED', lackOf(name, removedUpTo));
+      this.#removedUpTo = removedUpTo;
+    }
     if (this.#version?.version !== version.version) this.#moveTo(version);
     for (const change of changes) {
-      if (change.op === 'T') this.#rows = emptyRows(version);
-      else apply(this.#rows, version, change);
+      if (change.op === 'T') {
+        this.#rows = emptyRows(version);
+        // What was there before does not matter any more.
+        if (this.#removedUpTo !== null && comparePositions(change, this.#removedUpTo) > 0) this.#removedUpTo = null;
+      } else apply(this.#rows, version, change);
     }
   }
 
@@ -54,6 +76,11 @@ export class TableImage {
     });
     for (const row of previous.rows()) this.#rows.add(sources.map(({ from, byDefault }) => (from < 0 ? byDefault : row[from])));
   }
+}
+
+function lackOf({ schema = '', table = '' }: Partial<TableName>, removedUpTo: Position) {
+  const reason = 'its rows cannot be told from what is left';
+  return { table: `${schema}.${table}`, uri: 'the target', position: formatPosition(removedUpTo), reason };
 }
 
 function emptyRows({ columns, keyColumns }: TableVersion): RowSet {

@@ -1,5 +1,6 @@
-import { isSchemaFilePath, matchIndexPath } from '../../lib/formats/storage-layout/index.ts';
+import { isSchemaFilePath, matchIndexPath, parseSchemaFilePath } from '../../lib/formats/storage-layout/index.ts';
 import type { ObjectStore } from '../../lib/stores/index.ts';
+import { removedVersionOf } from '../cloud-storage-sink/files/removed-mark.ts';
 
 /** What the keys below one table's folder say. It grows with versions and data folders, not with files. */
 export interface ListedFolder {
@@ -16,8 +17,10 @@ export interface ListedSeries {
   readonly directory: string;
   readonly dispatcher: string;
   readonly indexPath: string;
-  /** Tells the series of one version apart, across restarts: `[<partition>/][<date>/]CDC[_<dispatcher>]`. */
+  /** Tells the series of one version apart, across restarts: `[<table id>/][<partition>/][<date>/]CDC[_<dispatcher>]`. */
   readonly name: string;
+  /** `YYYY-MM-DD`, the folder's own, where it is called by a day; else ''. */
+  readonly day: string;
   /** The highest number in the list of a file or a sidecar, published or not; 0 when there is none. */
   readonly newest: number;
   /** The width to which numbers in names are padded; null when the list has no file. */
@@ -32,14 +35,14 @@ export async function listFolders(store: ObjectStore): Promise<ListedFolder[]> {
     if (folder === undefined) continue;
     let found = folders.get(folder);
     if (found === undefined) {
-      found = { schemaFiles: [], indexes: [], files: new Map() };
+      found = { schemaFiles: [], removed: new Set(), indexes: [], files: new Map() };
       folders.set(folder, found);
     }
     note(found, folder, key);
   }
-  return [...folders].map(([folder, { schemaFiles, indexes, files }]) => ({
+  return [...folders].map(([folder, { schemaFiles, removed, indexes, files }]) => ({
     folder,
-    schemaFiles,
+    schemaFiles: removed.size === 0 ? schemaFiles : schemaFiles.filter((path) => !removed.has(parseSchemaFilePath(path).version)),
     series: indexes.map((index) => {
       const { newest, digits } = files.get(`${index.directory}/${index.dispatcher}`) ?? { newest: 0, digits: null };
       return { ...index, newest, digits };
@@ -49,12 +52,14 @@ export async function listFolders(store: ObjectStore): Promise<ListedFolder[]> {
 
 interface Found {
   readonly schemaFiles: string[];
+  /** Versions of which nothing counts, whatever came late. */
+  readonly removed: Set<bigint>;
   readonly indexes: Omit<ListedSeries, 'newest' | 'digits'>[];
   /** By data folder and dispatcher. */
   readonly files: Map<string, { newest: number; digits: number }>;
 }
 
-function note({ schemaFiles, indexes, files }: Found, folder: string, key: string): void {
+function note({ schemaFiles, removed, indexes, files }: Found, folder: string, key: string): void {
   const data = DATA_FILE.exec(key);
   if (data !== null) {
     const [, directory, isSidecar, dispatcher = '', digits] = data;
@@ -77,12 +82,15 @@ function note({ schemaFiles, indexes, files }: Found, folder: string, key: strin
     if (key.lastIndexOf('/') === folder.length + '/meta'.length) schemaFiles.push(key);
     return;
   }
+  const mark = removedVersionOf(key);
+  if (mark !== null && key.lastIndexOf('/') === folder.length + '/meta'.length) removed.add(mark);
   const index = matchIndexPath(key);
   if (index === null) return;
-  const { version, directory, dispatcher } = index;
+  const { version, directory, dispatcher, tableId, date } = index;
   const within = directory.slice(`${folder}/${version}`.length + 1);
-  const name = `${within === '' ? '' : `${within}/`}CDC${dispatcher === '' ? '' : `_${dispatcher}`}`;
-  indexes.push({ version, directory, dispatcher, indexPath: key, name });
+  const piece = tableId === null ? '' : `${tableId}/`;
+  const name = `${piece}${within === '' ? '' : `${within}/`}CDC${dispatcher === '' ? '' : `_${dispatcher}`}`;
+  indexes.push({ version, directory, dispatcher, indexPath: key, name, day: date.length === 'YYYY-MM-DD'.length ? date : '' });
 }
 
 /** A table's folder. Escaped names are never numbers, so a leading number is a table's id. */

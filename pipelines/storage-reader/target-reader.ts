@@ -75,7 +75,8 @@ export class TargetReader {
    * goes on behind the last batch.
    *
    * @param upTo gives nothing beyond this commitTs either.
-   * @throws MR_READER_BUSY, MR_CURSOR_OF_ANOTHER_TARGET, MR_TARGET_DAMAGED, MR_STORAGE_FILE_MALFORMED
+   * @throws MR_READER_BUSY, MR_CURSOR_OF_ANOTHER_TARGET, MR_TARGET_DAMAGED, MR_STORAGE_FILE_MALFORMED; MR_HISTORY_REMOVED when clean-up has removed changes of a
+   * table that this reader had begun and not read
    */
   async *poll({ upTo }: ReadOptions = {}): AsyncGenerator<TableChanges> {
     if (this.#isPolling) throw new MillraceError('MR_READER_BUSY', { uri: this.#store.uri });

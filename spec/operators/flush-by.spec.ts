@@ -117,6 +117,13 @@ describe('flushBy', () => {
       expectFlushes('a--b--c---------|', { a: 'a1', b: 'a2', c: 'a3' }, '----------x-----|', { x: 'a1 a2 a3 by interval' });
     });
 
+    it('runs since an item waits, where it waited elsewhere before', () => {
+      // In a queue since 4, here at 8.
+      expectFlushes('8ms a-----------|', { a: 'a1' }, '14ms y-----|', { y: 'a1 by interval' }, { since: () => 4 });
+      // What has waited for too long goes at once, with whatever comes along.
+      expectFlushes('20ms (ab)---|', { a: 'a1', b: 'a2' }, '20ms y------|', { y: 'a1 a2 by interval' }, { since: () => 4 });
+    });
+
     it('begins anew after a flush by size', () => {
       expectFlushes('a---b-c--------------|', { a: 'a1:60', b: 'a2:60', c: 'a3' }, '----x-----------y----|', {
         x: 'a1 a2 by size',
@@ -223,6 +230,19 @@ describe('flushBy', () => {
       const { send, log } = run({ quota: 50 });
       send('b1', 'a1', 'a2:51');
       expect(log).toEqual(['a1 a2 by oversized']);
+    });
+
+    it('lets an item go at once that its owner calls oversized, whatever its bytes, and no other', () => {
+      const { send, log } = run({ quota: 50, isOversized: ({ name }) => name === 'a2' });
+      send('b1', 'a1:60', 'a2:1');
+      expect(log).toEqual(['a1 a2 by oversized']);
+    });
+
+    it('lets go of everything when the gauge is pressed, whatever it says', () => {
+      const { send, log, context } = run();
+      send('a1', 'b1');
+      context.gauge.press();
+      expect(log).toEqual(['a1 by quota', 'b1 by quota']);
     });
   });
 

@@ -22,6 +22,9 @@ describe('retryBackoff', () => {
     ['by the factor it is given', '#', { base: 2, factor: 3, retries: 2 }, '2ms 6ms #', ['(^!)', '--(^!)', '8ms (^!)']],
     ['no longer than the cap', '#', { base: 2, cap: 3, retries: 3 }, '2ms 3ms 3ms #', ['(^!)', '--(^!)', '5ms (^!)', '8ms (^!)']],
     ['counting from the failure', '--#', { base: 3, retries: 1 }, '2ms 3ms 2ms #', ['^-!', '5ms ^-!']],
+    ['no later than the deadline', '#', { base: 2, deadline: 6 }, '2ms 4ms #', ['(^!)', '--(^!)', '6ms (^!)']],
+    ['not at all where that is behind it', '#', { base: 2, deadline: 5 }, '2ms #', ['(^!)', '--(^!)']],
+    ['a deadline that runs from the first failure', '---#', { base: 2, deadline: 2 }, '8ms #', ['^--!', '-----^--!']],
     ['and gives up with the last error', '#', { base: 2, retries: 0 }, '#', ['(^!)']],
   ])('subscribes again, and waits: %s', (_, diagram, options, expected, subs) => {
     eventMarbles(({ cold, context, expectObservable, expectSubscriptions }) => {
@@ -39,6 +42,15 @@ describe('retryBackoff', () => {
       //                   fails, 2 ms,  a,  fails, 2 ms, fails, 4 ms, b
       const expected = '   2ms -a- 2ms 4ms -b-|';
       expectObservable(source.pipe(retryBackoff<string>({ base: 2, retries: 2 }).withContext(context))).toBe(expected);
+    });
+  });
+
+  it('begins its deadline anew after a value', () => {
+    eventMarbles(({ cold, context, expectObservable }) => {
+      const attempts: Observable<string>[] = [cold('#'), cold('-a-#'), cold('#'), cold('-b-|')];
+      let attempt = 0;
+      const source = defer(() => attempts[attempt++]!);
+      expectObservable(source.pipe(retryBackoff<string>({ base: 2, deadline: 6 }).withContext(context))).toBe('2ms -a- 2ms 4ms -b-|');
     });
   });
 
@@ -108,6 +120,7 @@ describe('retryBackoff', () => {
     ['cap', { base: 100, cap: 99 }],
     ['retries', { retries: -1 }],
     ['retries', { retries: 1.5 }],
+    ['deadline', { deadline: -1 }],
     ['jitter', { jitter: 'some' as 'full' }],
   ])('refuses %s out of bounds at once: %j', (option, options) => {
     expect(() => retryBackoff(options)).toThrow(new RegExp(`MR_INVALID_OPTION: option ${option} `));

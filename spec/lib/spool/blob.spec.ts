@@ -4,14 +4,14 @@ import { blobBytes, packBlobs, readBlob } from '../../../lib/spool/blob.ts';
 
 const text = (content: string) => Buffer.from(content);
 
-const sourceOf = (key: Buffer | null, value: readonly Buffer[], rows = 1) => {
+const sourceOf = (key: Buffer | null, value: readonly Buffer[], rows = 1, valueChecksum: number | null = null) => {
   const valueBytes = value.reduce((sum, { length }) => sum + length, 0);
-  return { content: { key, value }, bytes: blobBytes(key?.length ?? 0, valueBytes), valueBytes, rows };
+  return { content: { key, value }, bytes: blobBytes(key?.length ?? 0, valueBytes), valueBytes, valueChecksum, rows };
 };
 
 function blobOf(key: Buffer | null, value: readonly Buffer[], rows = 1) {
   const { pieces, checksums } = packBlobs([sourceOf(key, value, rows)]);
-  return { blob: Buffer.concat(pieces), checksum: checksums[0]! };
+  return { blob: Buffer.concat(pieces), checksum: checksums[0]!.blob };
 }
 
 /** spec storage-sink §2.3, §2.7 */
@@ -34,16 +34,18 @@ describe('a blob', () => {
   it('gives back what was put in; an empty key is none', () => {
     const length = fc.oneof(fc.integer({ min: 0, max: 40 }), fc.integer({ min: 3000, max: 9000 }));
     const bytes = fc.tuple(length, fc.integer({ min: 1, max: 255 })).map(([size, byte]) => Buffer.alloc(size, byte));
-    const content = fc.record({ key: fc.option(bytes), pieces: fc.array(bytes, { maxLength: 5 }), rows: fc.nat() });
+    const content = fc.record({ key: fc.option(bytes), pieces: fc.array(bytes, { maxLength: 5 }), rows: fc.nat(), isKnown: fc.boolean() });
     fc.assert(
       fc.property(fc.array(content, { maxLength: 12 }), (contents) => {
-        const sources = contents.map(({ key, pieces, rows }) => sourceOf(key, pieces, rows));
+        const sources = contents.map(({ key, pieces, rows, isKnown }) => {
+          return sourceOf(key, pieces, rows, isKnown ? crcOf(Buffer.concat(pieces)) : null);
+        });
         const { pieces, checksums } = packBlobs(sources);
         const all = Buffer.concat(pieces);
         let at = 0;
         sources.forEach((source, index) => {
           const { key, value } = source.content;
-          const read = readBlob(all.subarray(at, at + source.bytes), source.bytes, checksums[index]!);
+          const read = readBlob(all.subarray(at, at + source.bytes), source.bytes, checksums[index]!.blob);
           if (typeof read === 'string') throw new Error(read);
           expect([read.rows, read.key === null]).toEqual([source.rows, key === null || key.length === 0]);
           expect((read.key ?? Buffer.alloc(0)).equals(key ?? Buffer.alloc(0)) && read.value.equals(Buffer.concat(value))).toBe(true);
@@ -53,6 +55,14 @@ describe('a blob', () => {
       }),
       { numRuns: 60 },
     );
+  });
+
+  it.each([10, 5000])('has the checksum of its value apart, of %d bytes', (size) => {
+    const value = [Buffer.alloc(size, 'a'), Buffer.alloc(size, 'b')];
+    const { checksums } = packBlobs([sourceOf(text('key'), value)]);
+    expect(checksums[0]!.value).toBe(crcOf(Buffer.concat(value)));
+    const known = packBlobs([sourceOf(text('key'), value, 1, crcOf(Buffer.concat(value)))]);
+    expect(known.checksums).toEqual(checksums);
   });
 
   it('copies small values together, so that a write has few pieces, and large ones not at all', () => {

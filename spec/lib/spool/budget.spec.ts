@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { EMPTY_LEVEL, type SpoolInput, type SpoolLevel, type SpoolOutput, spoolStep } from '../../../lib/spool/budget.ts';
 import { limitsOf } from './world.ts';
 
-const limits = limitsOf({ diskQuotaBytes: 1000, memoryBytes: 100, segmentBytes: 200 });
+const limits = limitsOf({ diskQuotaBytes: 1000, memoryBytes: 100, segmentBytes: 200, highEntries: 1024, lowEntries: 768 });
 const level = (parts: Partial<SpoolLevel>): SpoolLevel => ({ ...EMPTY_LEVEL, ...parts });
 
 /** spec storage-sink §2.4 */
@@ -21,7 +21,7 @@ describe('spoolStep places an entry', () => {
     ['in memory anyway, past others that wait', { memoryBytes: 100 }, 1001, true, 'oversized'],
   ])('%s', (_, parts, bytes, isBehind, output) => {
     const before = level(parts);
-    const step = spoolStep(limits, before, { type: 'enqueue', bytes, isBehind });
+    const step = spoolStep(limits, before, { type: 'enqueue', bytes, count: 1, isBehind });
     expect(step.output).toBe(output);
     const toMemory = output === 'memory' || output === 'oversized' ? bytes : 0;
     const toDisk = output === 'disk' ? bytes : 0;
@@ -36,8 +36,8 @@ describe('spoolStep places an entry', () => {
 
 /** spec storage-sink §2.5 */
 describe('spoolStep holds and resumes', () => {
-  const enqueue = (bytes: number): SpoolInput => ({ type: 'enqueue', bytes, isBehind: false });
-  const release = (bytes: number): SpoolInput => ({ type: 'release', tier: 'memory', bytes });
+  const enqueue = (bytes: number, count = 1): SpoolInput => ({ type: 'enqueue', bytes, count, isBehind: false });
+  const release = (bytes: number, count = 1): SpoolInput => ({ type: 'release', tier: 'memory', bytes, count });
 
   it.each<[string, Partial<SpoolLevel>, SpoolInput, boolean, SpoolOutput]>([
     ['goes on at the high mark', { memoryBytes: 0, diskBytes: 780, fileBytes: 780 }, enqueue(20), false, 'memory'],
@@ -48,6 +48,8 @@ describe('spoolStep holds and resumes', () => {
     ['resumes at the low mark', { memoryBytes: 100, diskBytes: 600, isPaused: true }, release(100), false, 'resume'],
     ['goes on at as many entries as may be', { entries: 1023 }, enqueue(1), false, 'memory'],
     ['pauses at one entry more', { entries: 1024 }, enqueue(1), true, 'memory'],
+    ['pauses at one that counts as many', { entries: 1000 }, enqueue(1, 25), true, 'memory'],
+    ['resumes when one that counts as many is gone', { entries: 1020, isPaused: true }, release(1, 252), false, 'resume'],
     ['stays paused while entries are many', { entries: 770, isPaused: true }, release(1), true, 'none'],
     ['resumes when they are few', { entries: 769, isPaused: true }, release(1), false, 'resume'],
     ['has nothing to resume when it did not pause', { memoryBytes: 50 }, release(50), false, 'none'],
@@ -59,11 +61,11 @@ describe('spoolStep holds and resumes', () => {
 
   it.each<[SpoolInput, Partial<SpoolLevel>]>([
     [
-      { type: 'release', tier: 'memory', bytes: 9 },
+      { type: 'release', tier: 'memory', bytes: 9, count: 1 },
       { memoryBytes: 0, diskBytes: 5, fileBytes: 5 },
     ],
     [
-      { type: 'release', tier: 'disk', bytes: 9 },
+      { type: 'release', tier: 'disk', bytes: 9, count: 1 },
       { memoryBytes: 5, diskBytes: 0, fileBytes: 5 },
     ],
     [
@@ -89,7 +91,7 @@ describe('spoolStep holds and resumes', () => {
               entries.push({ tier: output === 'disk' ? 'disk' : 'memory', bytes, isOversized: output === 'oversized' });
           } else if (entries.length > 0) {
             const [entry] = entries.splice(pick % entries.length, 1);
-            now = spoolStep(limits, now, { type: 'release', tier: entry!.tier, bytes: entry!.bytes }).level;
+            now = spoolStep(limits, now, { type: 'release', tier: entry!.tier, bytes: entry!.bytes, count: 1 }).level;
             if (entry!.tier === 'disk') now = spoolStep(limits, now, { type: 'free', bytes: entry!.bytes }).level;
           }
           const sum = (list: typeof entries) => list.reduce((total, entry) => total + entry.bytes, 0);

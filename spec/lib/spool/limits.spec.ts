@@ -47,12 +47,12 @@ describe('spoolLimits', () => {
     expect(spoolLimits({ diskQuotaBytes: 1001 })).toMatchObject({ highBytes: 800, lowBytes: 600 });
   });
 
-  it('(!) raising the disk quota silently raises memory: it does not, the memory tier has its own bound', () => {
+  it('(!) §2.2: raising the disk quota silently raises memory: it does not, the memory tier has its own bound', () => {
     expect(spoolLimits({ diskQuotaBytes: 1000 * GIB }).memoryBytes).toBe(64 * MIB);
   });
 
   it('bounds how many entries there are by the memory tier, since each keeps a little in memory wherever its bytes are', () => {
-    expect(spoolLimits()).toMatchObject({ highEntries: 131_072, lowEntries: 98_304 });
-    expect(spoolLimits({ memoryBytes: 1 })).toMatchObject({ highEntries: 1024, lowEntries: 768 });
+    expect(spoolLimits()).toMatchObject({ highEntries: 43_690, lowEntries: 32_767 });
+    expect(spoolLimits({ memoryBytes: 1 })).toMatchObject({ highEntries: 16_384, lowEntries: 12_288 });
   });
 });

@@ -1,4 +1,4 @@
-import { tmpdir } from 'node:os';
+import { tmpdir, userInfo } from 'node:os';
 import { describe, expect, it } from '@jest/globals';
 import { spoolFolder } from '../../../lib/spool/index.ts';
 
@@ -6,7 +6,7 @@ import { spoolFolder } from '../../../lib/spool/index.ts';
 describe('spoolFolder', () => {
   it.each([
     ['orders', '/var/spool', '/var/spool/orders'],
-    ['orders', '', `${tmpdir()}/millrace-spool/orders`],
+    ['orders', '', `${tmpdir()}/millrace-spool-${userInfo().uid}/orders`],
     ['../etc', '/var/spool', '/var/spool/%2E.%2Fetc'],
     ['a/b', '/var/spool', '/var/spool/a%2Fb'],
     ['2024', '/var/spool', '/var/spool/%32024'],

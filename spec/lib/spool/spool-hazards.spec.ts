@@ -7,7 +7,7 @@ const TIGHT = limitsOf({ diskQuotaBytes: 500, memoryBytes: 1, segmentBytes: 200,
 
 /** The defects that spec storage-sink names in §2 and §12, and what a spool can lose besides. */
 describe('Spool hazards', () => {
-  it('(!) §2.1, [hyp] 7: waiters for disk quota are not woken on close: here close lets go of all who wait, and nobody hangs', async () => {
+  it('(!) §2.1, hyp 7: waiters for disk quota are not woken on close: here close lets go of all who wait, and nobody hangs', async () => {
     const world = await SpoolWorld.open(TIGHT);
     const entries = ['a', 'b', 'c', 'd'].map((name) => world.put(name, 200));
     await world.settle();
@@ -20,7 +20,7 @@ describe('Spool hazards', () => {
     expect(() => world.put('e', 20)).toThrow(expect.objectContaining({ code: 'MR_SPOOL_CLOSED' }));
   });
 
-  it('(!) §2.1, [hyp] 8: an old instance deletes the folder that a new one already uses: here it is locked until the old one is gone', async () => {
+  it('(!) §2.1, hyp 8: an old instance deletes the folder that a new one already uses: here it is locked until the old one is gone', async () => {
     const world = await SpoolWorld.open(DISK_ONLY);
     world.put('a', 100);
     world.stall();
@@ -63,7 +63,7 @@ describe('Spool hazards', () => {
     expect(world.acks.filter((ack) => ack.endsWith('!')).length).toBeGreaterThanOrEqual(8);
   });
 
-  it('(!) §2.7, [hyp] 13: physical disk use exceeds the quota: here the files themselves are counted', async () => {
+  it('(!) §2.7, hyp 13: physical disk use exceeds the quota: here the files themselves are counted', async () => {
     const limits = limitsOf({ diskQuotaBytes: 1000, memoryBytes: 1, segmentBytes: 200, highRatio: 0.99, lowRatio: 0.98 });
     const world = await SpoolWorld.open(limits);
     const kept: SpoolEntry[] = [];
@@ -95,7 +95,7 @@ describe('Spool hazards', () => {
     expect([b.state, world.presses]).toEqual(['disk', 0]);
   });
 
-  it('[hyp] 13: a disk that stalls blocks all shards: here what fits in memory goes on, acks included', async () => {
+  it('hyp 13: a disk that stalls blocks all shards: here what fits in memory goes on, acks included', async () => {
     const world = await SpoolWorld.open(limitsOf({ diskQuotaBytes: 10_000, memoryBytes: 100, segmentBytes: 200 }));
     world.stall();
     world.put('a', 70);
@@ -115,7 +115,7 @@ describe('Spool hazards', () => {
     expect(world.acks).toEqual(['a!', 'a', 'b!', 'b']);
   });
 
-  it('no checksum (§2.7): here a changed byte, a cut file and a blob of another entry are noticed', async () => {
+  it('§2.7: no checksum: here a changed byte, a cut file and a blob of another entry are noticed', async () => {
     for (const damage of ['changed', 'cut', 'swapped']) {
       const world = await SpoolWorld.open(DISK_ONLY);
       const entries = [world.put('a', 100), world.put('b', 100)];

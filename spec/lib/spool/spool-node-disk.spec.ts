@@ -1,4 +1,4 @@
-import { mkdtemp, open, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, open, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
@@ -47,6 +47,7 @@ describe("Spool on this machine's disk", () => {
     const entries = await fill(spool, names, 30_000);
     expect(await readdir(folder)).toEqual([1, 2, 3, 4, 5, 6, 7].map((id) => `segment-00000${id}.log`));
     expect((await contentOf(spool, entries)).value).toBe([...names].map((name) => name.repeat(29_984)).join(''));
+    if (process.platform !== 'win32') expect((await stat(folder)).mode & 0o777).toBe(0o700);
     await expect(openSpool(folder)).rejects.toMatchObject({ code: 'MR_STATE_LOCKED' });
     for (const entry of entries) entry.flushed();
     await spool.close();

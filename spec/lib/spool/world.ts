@@ -6,6 +6,7 @@ import {
   type SpoolLimitOptions,
   type SpoolLimits,
   type SpoolMessage,
+  type SpoolParts,
   spoolLimits,
 } from '../../../lib/spool/index.ts';
 import type { Disk, DiskFile } from '../../../lib/stores/index.ts';
@@ -57,11 +58,12 @@ export class SpoolWorld {
     return world;
   }
 
-  openSpool(limits: SpoolLimits): Promise<Spool> {
+  openSpool(limits: SpoolLimits, takeFolder?: SpoolParts['takeFolder']): Promise<Spool> {
     return Spool.open({
       folder: FOLDER,
       limits,
       disk: this.#gated(),
+      ...(takeFolder && { takeFolder }),
       context: {
         clock: this.sim.clock,
         gauge: this.gauge,

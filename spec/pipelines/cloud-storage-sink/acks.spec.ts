@@ -69,8 +69,8 @@ describe('the two acks of the cloud storage sink', () => {
     const store = new GateStore();
     const clock = manualClock();
     world = await openWorld(store, {}, clock);
-    const put = store.put.bind(store);
-    store.put = (key, body) => (key.endsWith('.index') ? Promise.reject(new Error('disk full')) : put(key, body));
+    const putIf = store.putIf.bind(store);
+    store.putIf = (key, ...rest) => (key.endsWith('.index') ? Promise.reject(new Error('disk full')) : putIf(key, ...rest));
     const event = row(10n);
     const acks: string[] = [];
     event.ack.addPostFlush(() => acks.push('flushed'));
@@ -106,7 +106,7 @@ describe('the two acks of the cloud storage sink', () => {
 
   it('WatermarkSuppressesWake: above the high mark the source is not woken, and is when room was made', async () => {
     const store = new GateStore();
-    world = await openWorld(store, { memoryQuota: '1MiB' }, manualClock());
+    world = await openWorld(store, { spoolDiskQuota: '1MiB' }, manualClock());
     store.hold(DATA);
     const first = heard(world, row(10n, users, 'x'.repeat(700_000)));
     const second = heard(world, row(11n, users, 'x'.repeat(300_000)));
@@ -141,7 +141,7 @@ describe('the two acks of the cloud storage sink', () => {
 
   it('holds the source while the target is a thousand times slower, with bounded bytes, and writes everything in the end', async () => {
     const store = new GateStore();
-    world = await openWorld(store, { memoryQuota: '4MiB', fileSize: '256KiB' }, manualClock());
+    world = await openWorld(store, { spoolDiskQuota: '4MiB', fileSize: '256KiB' }, manualClock());
     store.hold(DATA);
     const history = Array.from({ length: 200 }, (_, i) => ({
       commitTs: BigInt(i + 1),
@@ -186,7 +186,7 @@ describe('when the cloud storage sink writes a file', () => {
     expect(reports()).toEqual(['public.users 4 size']);
   });
 
-  it('interval: from the first row of a file, whatever came later', async () => {
+  it('interval, #4591: from the first row of a file, whatever came later', async () => {
     const { clock } = await start();
     world.send(row(10n));
     clock.advance(3000);
@@ -200,7 +200,7 @@ describe('when the cloud storage sink writes a file', () => {
   });
 
   it('quota: everything, when the memory is full', async () => {
-    await start({ memoryQuota: '1MiB' });
+    await start({ spoolDiskQuota: '1MiB' });
     world.send(row(10n, orders, 'x'.repeat(500_000)), row(10n, users, 'x'.repeat(500_000)));
     await settle();
     expect(reports().sort()).toEqual(['public.orders 1 quota', 'public.users 1 quota']);
@@ -223,7 +223,7 @@ describe('when the cloud storage sink writes a file', () => {
     expect(reports()).toEqual([]);
   });
 
-  it('DDLPassBlockEventCoversEncodeQueue: a schema file comes behind all rows before it, and its ack behind the schema file', async () => {
+  it('DDLPassBlockEventCoversEncodeQueue, #4389, #4398: a schema file comes behind all rows before it, and its ack behind the schema file', async () => {
     const { store } = await start();
     const ddl = ddlEvent({
       position: { commitTs: 12n, ordinal: 0 },

@@ -128,7 +128,7 @@ describe.each(['canal-json', 'csv'])('the cloud storage sink, %s', (protocol) =>
         expect({ at, when, ...(await shown(store)) }).toEqual({ at, when, ...EXPECTED });
       }
     }
-  });
+  }, 180_000);
 
   it('I1: a checkpoint never passes what a reader is shown, wherever the store fails', async () => {
     const counted = new FaultStore(new MemoryStore());

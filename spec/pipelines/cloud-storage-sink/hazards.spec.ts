@@ -75,7 +75,7 @@ describe('a target that is written to with other options than before', () => {
 });
 
 describe('a writer that does not know that another has taken over', () => {
-  it('ends without touching what the other one published', async () => {
+  it('#4177, tiflow #9592, #9618: ends without touching what the other one published', async () => {
     const store = new MemoryStore();
     const clock = manualClock();
     const stale = await openWorld(store, {}, clock);
@@ -87,7 +87,7 @@ describe('a writer that does not know that another has taken over', () => {
     expect((await runSink(store, history, NONE, { checkpointTs: 10n })).error).toBeNull();
     clock.advance(5000);
     await settle();
-    expect(stale.end).toMatchObject({ code: 'MR_FOREIGN_FILE' });
+    expect(stale.end).toMatchObject({ code: 'MR_STALE_EPOCH' });
     await stale.close();
     expect(await idsOf(store)).toEqual(['I10', 'I20']);
   });
@@ -101,7 +101,7 @@ describe('a writer that does not know that another has taken over', () => {
 });
 
 describe('an end while something is under way', () => {
-  it('unsubscribing in the middle of a write: the file becomes whole before close resolves, and nothing is acked', async () => {
+  it('tiflow #8698, #9162, #10044: unsubscribing in the middle of a write: the file becomes whole before close resolves, and nothing is acked', async () => {
     const store = new GateStore();
     const clock = manualClock();
     const world = await openWorld(store, {}, clock);
@@ -140,7 +140,7 @@ describe('an end while something is under way', () => {
     await world.close();
   });
 
-  it('a table that fails while a marker of another is in flight: the run ends, the marker is never acked', async () => {
+  it('(!) §4.1, hyp 7: a table that fails while a marker of another is in flight: the run ends, the marker is never acked', async () => {
     const store = new GateStore();
     const world = await openWorld(store, {}, manualClock());
     const putIfAbsent = store.putIfAbsent.bind(store);
@@ -350,10 +350,10 @@ describe.each(['canal-json', 'csv'])('odd tables, %s', (protocol) => {
     expect((await rebuildTable(store, USERS)).rowCount).toBe(0);
   });
 
-  it('a row larger than file-size and memory quota goes through', async () => {
+  it('a row larger than file-size, spool-memory and spool-disk-quota goes through', async () => {
     const store = new MemoryStore();
     const history = [transaction(10n, () => row(10n, users(7n), 'z'.repeat(3_000_000))), transaction(11n, () => row(11n, users(7n)))];
-    const run = await runSink(store, history, { ...NONE, protocol, memoryQuota: '1MiB', fileSize: 1024 });
+    const run = await runSink(store, history, { ...NONE, protocol, spoolMemory: '1MiB', spoolDiskQuota: '1MiB', fileSize: 1024 });
     expect(run).toMatchObject({ error: null, checkpointTs: 11n });
     expect(await idsOf(store)).toEqual(['I10', 'I11']);
   });

@@ -51,7 +51,7 @@ function told(line: string): string {
 const SPLIT = ['I1', 'I2', 'D1', 'I3', 'D2', 'I1', 'D3', 'I2'];
 
 /** spec storage-sink §6.3: output-raw-change-event × output-old-value */
-describe('updates of a key', () => {
+describe('updates of a key (tiflow #9086, #10167, #11211)', () => {
   it.each([
     ['canal-json', 'split, in place', FULL, { protocol: 'canal-json' }, [...SPLIT, 'U2<2']],
     ['canal-json', 'raw', FULL, { protocol: 'canal-json', outputRawChangeEvent: true }, ['I1', 'I2', 'U3<1', 'U1<2', 'U2<3', 'U2<2']],
@@ -92,7 +92,7 @@ describe('updates of a key', () => {
     ]);
   });
 
-  it('(!) raw csv without old values is refused: it names the new key only, and the old row would stay', () => {
+  it('§6.3: raw csv without old values is refused: it names the new key only, and the old row would stay', () => {
     return expect(write(FULL, { protocol: 'csv', outputRawChangeEvent: true })).resolves.toMatchObject({
       error: { code: 'MR_INVALID_OPTION', details: { option: 'output-raw-change-event' } },
     });

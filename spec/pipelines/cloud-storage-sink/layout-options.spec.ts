@@ -87,7 +87,7 @@ describe('options that shape paths', () => {
     expect(await idsOf(store)).toEqual(['10']);
   });
 
-  it('output-field-header: each csv file begins with one line of names, however many blocks it has', async () => {
+  it('tiflow #12179: output-field-header: each csv file begins with one line of names, however many blocks it has', async () => {
     const store = new MemoryStore();
     const options = { ...SHORT, protocol: 'csv', terminator: '\n', csv: { outputFieldHeader: true } };
     await runSink(store, [transaction(10n, users(7n), users(7n)), transaction(20n, users(7n))], options);
@@ -104,7 +104,7 @@ describe('options that shape paths', () => {
     expect(await idsOf(store)).toEqual(['10', '10', '20', '30']);
   });
 
-  it('writes sidecar, data and index of each file in this order, or readers lose rows (#3784, #3785)', async () => {
+  it('#3784, #3785: writes sidecar, data and index of each file in this order, or readers lose rows', async () => {
     const store = new FaultStore(new MemoryStore());
     for (const checkpointTs of [9n, 10n]) await runSink(store, [transaction(checkpointTs + 1n, users(7n))], SHORT, { checkpointTs });
     const writes = store.log.filter((operation) => /^put.*\/7\//.test(operation)).map((operation) => operation.split('/7/')[1]);
@@ -170,7 +170,7 @@ describe('tables with several dispatchers', () => {
     ]);
   });
 
-  it('enable-partition-separator=false loses no rows (tiflow #8724): partitions that nothing would tell apart are refused', async () => {
+  it('tiflow #8724: enable-partition-separator=false loses no rows: partitions that nothing would tell apart are refused', async () => {
     const store = new MemoryStore();
     const run = await runSink(store, two, { ...SHORT, enablePartitionSeparator: false });
     expect(run).toMatchObject({
@@ -217,13 +217,14 @@ describe('tables with several dispatchers', () => {
     expect(reports.map(({ path }) => path).sort()).toEqual([SPAN_1, SPAN_2].map((id) => `public/users/7/CDC_${id}_000002.json`));
   });
 
-  it('finding 10 [hyp], §5.6 (!): dispatchers that share a folder share its numbering; the index never goes back', async () => {
+  it('(!) §5.6, hyp 10: dispatchers that share a folder share its numbering; the index never goes back', async () => {
     const store = new MemoryStore();
     const published: number[] = [];
-    const put = store.put.bind(store);
-    store.put = async (key, body) => {
-      await put(key, body);
+    const putIf = store.putIf.bind(store);
+    store.putIf = async (key, ...rest) => {
+      const version = await putIf(key, ...rest);
       if (key.endsWith('.index')) published.push(parseIndexFile(String(await store.get(key)), '.json', key));
+      return version;
     };
     const clock = manualClock();
     const world = await openWorld(store, { ...SHORT, flushInterval: '100ms' }, clock);
@@ -328,7 +329,7 @@ describe('choosing the number of a file', () => {
     ['CDC000041.json\n', 'public/users/7/CDC000042.json'],
     ['CDC999999.json\n', 'public/users/7/CDC1000000.json'],
     ['CDC1000000.json', 'public/users/7/CDC1000001.json'],
-  ])('goes on behind what the index names: %j (tiflow #8919: numbers outgrow their width)', async (content, path) => {
+  ])('tiflow #8919: goes on behind what the index names, also where numbers outgrow their width: %j', async (content, path) => {
     const { reports, error } = await runSink(await withIndex(content), one, SHORT);
     expect([error, reports.map((report) => report.path)]).toEqual([null, [path]]);
   });
@@ -338,7 +339,7 @@ describe('choosing the number of a file', () => {
     expect(error).toMatchObject({ code: 'MR_SINK_WRITE_FAILED', message: expect.stringContaining('it names no .json data file') });
   });
 
-  it('a folder whose index is gone does not make it go round for ever (#5690): what is whole is published, in few reads', async () => {
+  it('#5690: a folder whose index is gone does not make it go round for ever: what is whole is published, in few reads', async () => {
     const store = new MemoryStore();
     for (let commitTs = 10n; commitTs < 15n; commitTs++) {
       await runSink(store, [transaction(commitTs, users(7n))], SHORT, { checkpointTs: commitTs - 1n });
@@ -359,7 +360,7 @@ describe('choosing the number of a file', () => {
     expect(probed.log.filter((operation) => operation.startsWith('exists public/users/7/CDC'))).toHaveLength(1);
   });
 
-  it('finding 11 [hyp]: a schema file that could not be written is not taken for written', async () => {
+  it('hyp 11: a schema file that could not be written is not taken for written', async () => {
     const store = new MemoryStore();
     const put = store.put.bind(store);
     store.put = async (key, body) => {
@@ -376,7 +377,7 @@ describe('choosing the number of a file', () => {
     ]);
   });
 
-  it('finding 12 [hyp]: a reader learns the width of numbers from the target', async () => {
+  it('hyp 12: a reader learns the width of numbers from the target', async () => {
     for (const fileIndexDigit of [6, 13, 20]) {
       const store = new MemoryStore();
       await runSink(store, one, { ...SHORT, fileIndexDigit });
@@ -384,7 +385,7 @@ describe('choosing the number of a file', () => {
     }
   });
 
-  it('finding 6 [hyp]: a routed table is written and read by its target’s names', async () => {
+  it('hyp 6: a routed table is written and read by its target’s names', async () => {
     const store = new MemoryStore();
     const routed = users(7n, { schema: 'lake', name: 'people' });
     await runSink(store, [transaction(10n, routed)], SHORT);

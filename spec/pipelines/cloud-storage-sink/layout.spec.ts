@@ -54,6 +54,7 @@ describe('what the cloud storage sink writes where', () => {
     await runSink(store, [transaction(10n, () => row(10n, users(7n)))], NONE);
     const keys = await keysOf(store, '');
     expect(keys.map((key) => key.replace(/_\d{10}\./, '_CHECKSUM.'))).toEqual([
+      'meta/epoch.json',
       'meta/source.json',
       'metadata',
       'public/users/7/CDC00000000000000000001.json',
@@ -98,7 +99,7 @@ describe('what the cloud storage sink writes where', () => {
     ]);
   });
 
-  it('escapes names in paths, so that none leaves its folder', async () => {
+  it('(!) §5.1, hyp 4: escapes names in paths, so that none leaves its folder', async () => {
     const store = new MemoryStore();
     const odd = table('../a/b%2', 1n, ['id'], ['id'], { schema: '2024-01-01' });
     await runSink(store, [transaction(10n, () => row(10n, odd))], NONE);
@@ -115,7 +116,7 @@ describe('what the cloud storage sink writes where', () => {
     expect(await idsOf(store)).toEqual(['I10', 'I11']);
   });
 
-  it('never overwrites a data file: one that somebody else wrote ends the run, unacked (#4177)', async () => {
+  it('#4177, tiflow #8256: never overwrites a data file: one that somebody else wrote ends the run, unacked', async () => {
     const store = new MemoryStore();
     const putIfAbsent = store.putIfAbsent.bind(store);
     store.putIfAbsent = async (key, body) => {
@@ -185,7 +186,7 @@ describe('table versions at the target', () => {
     expect(await queryOf(store, 7n)).toEqual(['', 0]);
   });
 
-  it('rows go on in the directory of the newest older version with the same columns, after a restart', async () => {
+  it('tiflow #8881, #8890, #8891: rows go on in the directory of the newest older version with the same columns, after a restart', async () => {
     const store = new MemoryStore();
     await runSink(store, [transaction(10n, () => row(10n, users(7n)))], NONE);
     const { reports } = await runSink(store, [transaction(20n, () => row(20n, users(9n)))], NONE, { checkpointTs: 10n });
@@ -193,7 +194,7 @@ describe('table versions at the target', () => {
     expect(await idsOf(store)).toEqual(['I10', 'I20']);
   });
 
-  it('rows that a later version has replaced are discarded and count as flushed (#1943, #1948)', async () => {
+  it('#1943, #1948: rows that a later version has replaced are discarded and count as flushed', async () => {
     const store = new MemoryStore();
     await runSink(store, [transaction(30n, () => ddl(users(30n)))], NONE);
     const run = await runSink(store, [transaction(20n, () => row(20n, users(9n)))], NONE);

@@ -15,14 +15,19 @@ describe('options of the cloud storage sink', () => {
       workerCount: 16,
       flushIntervalMs: 5000,
       fileSizeBytes: 67_108_864,
-      memoryQuotaBytes: 67_108_864,
+      spoolMemoryBytes: 67_108_864,
+      spoolDiskQuotaBytes: 10_737_418_240,
+      spoolBaseDir: '',
       dateSeparator: 'day',
+      fileExpirationDays: 0,
+      fileCleanupCronSpec: '0 0 2 * * *',
       fileIndexDigits: 20,
       enablePartitionSeparator: true,
       useTableIdAsPath: false,
       enableTableAcrossNodes: false,
       terminator: '\r\n',
       outputColumnId: false,
+      outputDdlQuery: false,
       outputRawChangeEvent: false,
       onlyOutputUpdatedColumns: false,
       contentCompatible: false,
@@ -53,6 +58,12 @@ describe('options of the cloud storage sink', () => {
     ['file-index-digit=6', { fileIndexDigits: 6 }],
     ['file-index-digit=5', { fileIndexDigits: 20 }],
     ['file-index-digit=21', { fileIndexDigits: 20 }],
+    ['spool-memory=1MiB', { spoolMemoryBytes: 1_048_576 }],
+    ['spool-memory=', { spoolMemoryBytes: 67_108_864 }],
+    ['spool-disk-quota=1GiB', { spoolDiskQuotaBytes: 1_073_741_824 }],
+    ['spool-disk-quota=', { spoolDiskQuotaBytes: 10_737_418_240 }],
+    ['spool-base-dir=%2Fvar%2Fspool', { spoolBaseDir: '/var/spool' }],
+    ['spool-base-dir=', { spoolBaseDir: '' }],
     ['date-separator=none', { dateSeparator: 'none' }],
     ['terminator=%0A', { terminator: '\n' }],
     ['file-index-digit=0', { fileIndexDigits: 20 }],
@@ -78,14 +89,19 @@ describe('options of the cloud storage sink', () => {
     ['worker-count=abc', 'MR_INVALID_OPTION', 'worker-count is abc; it must be a whole number'],
     ['flush-interval=soon', 'MR_INVALID_OPTION', 'flush-interval'],
     ['file-size=big', 'MR_INVALID_OPTION', 'file-size'],
-    ['memory-quota=1', 'MR_INVALID_OPTION', 'memory-quota'],
+    ['spool-memory=0', 'MR_INVALID_OPTION', 'spool-memory is 0; it must be greater than 0'],
+    ['spool-disk-quota=0', 'MR_INVALID_OPTION', 'spool-disk-quota is 0; it must be greater than 0'],
+    ['spool-disk-quota=-1', 'MR_INVALID_OPTION', 'spool-disk-quota is -1; it must be greater than 0'],
+    ['spool-disk-quota=-5GiB', 'MR_INVALID_OPTION', 'spool-disk-quota is -5GiB; it must be greater than 0'],
+    ['spool-disk-quota=much', 'MR_INVALID_OPTION', 'spool-disk-quota'],
+    ['spool-base-dir=spool', 'MR_INVALID_OPTION', 'spool-base-dir is "spool"; it must be an absolute path'],
+    ['flush-concurrency=many', 'MR_INVALID_OPTION', 'flush-concurrency is many; it must be a whole number'],
     ['date-separator=week', 'MR_INVALID_OPTION', 'date-separator is week; it must be one of none, year, month, day'],
     ['protocol=avro', 'MR_INVALID_OPTION', 'protocol is avro; it must be one of canal-json, csv'],
     ['enable-tidb-extension=yes', 'MR_INVALID_OPTION', 'enable-tidb-extension is yes'],
     ['protocol=csv&delete-only-output-handle-key-columns=true', 'MR_INVALID_OPTION', 'false with csv'],
     ['protocol=csv&output-raw-change-event=true', 'MR_INVALID_OPTION', 'false with csv'],
     ['flush=interval=1h', 'MR_UNKNOWN_OPTION', 'unknown option flush'],
-    ['spool-disk-quota=1GiB', 'MR_UNKNOWN_OPTION', 'unknown option spool-disk-quota of the cloud storage sink (TiCDC'],
     ['output-row-key=true', 'MR_UNKNOWN_OPTION', 'for a key that TiKV gives each row; PostgreSQL has none'],
     ['use-table-id-as-path=1', 'MR_INVALID_OPTION', 'use-table-id-as-path is 1; it must be true or false'],
     ['date-separator=', 'MR_INVALID_OPTION', 'date-separator is ; it must be one of none, year, month, day'],
@@ -118,11 +134,11 @@ describe('options of the cloud storage sink', () => {
     ['flush-interval=0s', { flushInterval: '7s' }, { flushIntervalMs: 100 }],
     ['flush-interval=', { flushInterval: '7s' }, { flushIntervalMs: 7000 }],
     ['worker-count=2&worker-count=3', { workerCount: 4 }, { workerCount: 3 }],
-  ])('§7.1 (!) ?%s overrides %j: an explicit false or 0 counts, an empty quantity does not', (query, member, expected) => {
+  ])('(!) §7.1 ?%s overrides %j: an explicit false or 0 counts, an empty quantity does not', (query, member, expected) => {
     expect(settingsOf({ ...member, uri: `file:///t?${query}` })).toMatchObject(expected);
   });
 
-  it('§7.1 (!) an explicit 0 is an error where 0 is none of the values, whatever the member says', () => {
+  it('(!) §7.1 an explicit 0 is an error where 0 is none of the values, whatever the member says', () => {
     expect(() => settingsOf({ workerCount: 4, uri: 'file:///t?worker-count=0' })).toThrow('worker-count is 0; it must be greater than 0');
   });
 
@@ -134,6 +150,27 @@ describe('options of the cloud storage sink', () => {
       'file-size is 1B, outside 1KiB to 512MiB: 1KiB is used',
       'file-index-digit is 5, outside 6 to 20: 20 is used',
       'output-handle-key has no effect: csv has no column for it',
+    ]);
+  });
+
+  it.each<[given: Omit<CloudStorageOptions, 'store'>, storeUri: string, notes: string[]]>([
+    [{ uri: 's3://bucket/p', flushConcurrency: 4 }, 's3://bucket/p?flush-concurrency=4', []],
+    [
+      { uri: 's3://bucket/p?region=x&flush-concurrency=8&file-size=1MiB', flushConcurrency: 4 },
+      's3://bucket/p?region=x&flush-concurrency=8',
+      [],
+    ],
+    [{ uri: 's3://bucket/p', flushConcurrency: 1 }, 's3://bucket/p', []],
+    [{ uri: 's3://bucket/p?flush-concurrency=513' }, 's3://bucket/p', ['flush-concurrency is 513, outside 1 to 512: 1 is used']],
+    [{ uri: 's3://bucket/p?flush-concurrency=0' }, 's3://bucket/p', ['flush-concurrency is 0, outside 1 to 512: 1 is used']],
+    [{ uri: 'file:///t?flush-concurrency=4' }, 'file:///t', []],
+  ])('tells the store of flush-concurrency, where it writes in parts: %j', (given, storeUri, notes) => {
+    expect(parseOptions({ protocol: 'csv', ...given })).toMatchObject({ storeUri, notes });
+  });
+
+  it('says that flush-concurrency does nothing for a store that is open already', () => {
+    expect(parseOptions({ protocol: 'csv', store: new MemoryStore(), flushConcurrency: 4 }).notes).toEqual([
+      expect.stringContaining('flush-concurrency has no effect on a store that is open already'),
     ]);
   });
 

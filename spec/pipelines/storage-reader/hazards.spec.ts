@@ -211,7 +211,7 @@ describe('what consumers of the layout have tripped over', () => {
     await expect(read(store)).rejects.toMatchObject({ code: 'MR_TARGET_DAMAGED', details: { path } });
   });
 
-  it('passes over files that the layout does not have', async () => {
+  it('tiflow #10137, #10138: passes over files that the layout does not have', async () => {
     const store = await seeded();
     const strangers = [
       'notes.txt',
@@ -239,7 +239,7 @@ describe('what consumers of the layout have tripped over', () => {
     await expect(read(store)).rejects.toMatchObject({ code: 'MR_TARGET_DAMAGED', details: { path } });
   });
 
-  it('§12 [hyp] 1: text that is no UTF-8 in a schema file is no checksum error, in our form or in that of upstream', async () => {
+  it('hyp 1: text that is no UTF-8 in a schema file is no checksum error, in our form or in that of upstream', async () => {
     const odd = table('users', 1n, ['id', column('name', 1, { defaultText: 'a\ufffdb' })], ['id']);
     const lone = table('users', 1n, ['id', column('name', 1, { defaultText: 'a\ud800b' })], ['id']);
     for (const made of [odd, lone]) expect(await read(await written([inserts(10n, ['a'], made)]))).toEqual(['users I 10/0 a']);

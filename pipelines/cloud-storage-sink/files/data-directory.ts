@@ -1,0 +1,248 @@
+import { isMillraceError, MillraceError, reasonOf } from '../../../lib/errors.ts';
+import type { DispatcherId, Position } from '../../../lib/events/index.ts';
+import { crc32Of } from '../../../lib/formats/checksum.ts';
+import {
+  dataFilePath,
+  fileStem,
+  indexFilePath,
+  type Positions,
+  parseIndexFile,
+  parsePositions,
+  positionsPath,
+  stringifyIndexFile,
+} from '../../../lib/formats/storage-layout/index.ts';
+import type { ObjectBody, ObjectVersion, VersionedObject } from '../../../lib/stores/index.ts';
+import { type PackedRuns, sidecarOf } from '../rows/packed-runs.ts';
+import type { Target } from '../target.ts';
+
+/** What a data file holds. */
+export interface FileContent {
+  readonly rows: number;
+  readonly runs: readonly PackedRuns[];
+  readonly body: ObjectBody;
+  /** Of the whole body. */
+  readonly bytes: number;
+  readonly crc32: number;
+}
+
+/** What a directory needs of its target. */
+type DirectoryTarget = Pick<Target, 'store' | 'paths' | 'encoder' | 'epoch' | 'seen' | 'context'>;
+
+/**
+ * The data files of one directory, numbered from 1. A file is published by the index file, which names the newest; a reader sees nothing else.
+ *
+ * Opened from what is stored (I8). A file behind the index is what a crash left between the two writes: if its sidecar describes it, it is whole and
+ * gets published.
+ *
+ * Each number is given away once, by whoever writes its data file first; so who gets one has seen all files before it. Writes of a run that is over may come late,
+ * in any order with ours: a data file or a first sidecar finds its place taken, an index its version gone. A sidecar without its file is written over and
+ * what it said is kept, because its file may be the one that comes.
+ */
+export class DataDirectory {
+  readonly path: string;
+  readonly #target: DirectoryTarget;
+  readonly #dispatcher: DispatcherId;
+  #last: number;
+  #indexVersion: ObjectVersion | null;
+  /** What stands in the place of the next sidecar. */
+  #left: VersionedObject | null = null;
+
+  private constructor(target: DirectoryTarget, path: string, dispatcher: DispatcherId) {
+    this.#target = target;
+    this.path = path;
+    this.#dispatcher = dispatcher;
+    this.#last = 0;
+    this.#indexVersion = null;
+  }
+
+  /**
+   * Opens a directory to write there. Whoever looked before has dropped what was published then, and only that: what has been published since is to be noticed.
+   *
+   * @throws MR_FOREIGN_FILE, MR_STALE_EPOCH, MR_STORAGE_FILE_MALFORMED
+   */
+  static async open(target: DirectoryTarget, path: string, dispatcher: DispatcherId): Promise<DataDirectory> {
+    const directory = new DataDirectory(target, path, dispatcher);
+    await directory.#catchUp();
+    directory.#left = await target.store.getVersioned(directory.#nextSidecar);
+    const seen = target.seen.get(directory.#indexPath);
+    if (seen === undefined || seen === directory.#last) return directory;
+    await target.epoch.check();
+    throw directory.#foreign(directory.#indexPath, 'another process wrote it after this run had read it');
+  }
+
+  /**
+   * Opens a directory to see how far it has come. A file behind the index that cannot be published takes nothing from those that are; whoever opens the directory to
+   * write there says so.
+   *
+   * @throws MR_STORAGE_FILE_MALFORMED
+   */
+  static async look(target: DirectoryTarget, path: string, dispatcher: DispatcherId): Promise<DataDirectory> {
+    const directory = new DataDirectory(target, path, dispatcher);
+    try {
+      await directory.#catchUp();
+    } catch (error) {
+      if (!isMillraceError(error, 'MR_FOREIGN_FILE')) throw error;
+    }
+    target.seen.set(directory.#indexPath, directory.#last);
+    return directory;
+  }
+
+  /** Where the next file goes. */
+  get nextFile(): string {
+    return this.#fileOf(this.#last + 1);
+  }
+
+  /**
+   * Writes a file and publishes it: sidecar, then data, then index (spec storage-sink §5.3). A crash in between leaves at most one whole file
+   * behind the index. Of a file that somebody else wrote meanwhile neither the data nor what describes it is lost.
+   *
+   * @param dispatcher whose rows these are.
+   * @throws MR_STALE_EPOCH when another run has taken over; MR_FOREIGN_FILE when somebody else wrote a file of that number meanwhile.
+   */
+  async write({ body, ...content }: FileContent, dispatcher: DispatcherId): Promise<void> {
+    const { store, epoch } = this.#target;
+    const path = this.nextFile;
+    await epoch.check();
+    await this.#describe(content, dispatcher);
+    if (!(await store.putIfAbsent(path, body))) {
+      await epoch.check();
+      throw this.#foreign(path, 'another process wrote it at this moment');
+    }
+    this.#left = null;
+    await this.#publish();
+    this.#target.seen.delete(this.#indexPath);
+  }
+
+  /**
+   * The last position of a dispatcher's rows that is published here; null when it has none, or when nothing tells, as of files from before sidecars named the
+   * dispatcher.
+   */
+  async publishedOf(dispatcher: DispatcherId): Promise<Position | null> {
+    for (let number = this.#last; number > 0 && this.#last - number < LOOK_BACK; number--) {
+      const described = await this.#descriptionOf(number);
+      if (described?.dispatcher === undefined) return null;
+      const run = described.runs.at(-1);
+      if (described.dispatcher === dispatcher && run !== undefined) return { commitTs: run.commitTs, ordinal: run.last };
+    }
+    return null;
+  }
+
+  get #nextSidecar(): string {
+    return this.#sidecarOf(this.#last + 1);
+  }
+
+  get #indexPath(): string {
+    return indexFilePath(this.path, this.#dispatcher, this.#target.paths);
+  }
+
+  #fileOf(number: number): string {
+    return dataFilePath(this.path, fileStem(number, this.#dispatcher, this.#target.paths), this.#target.encoder.extension);
+  }
+
+  #sidecarOf(number: number): string {
+    return positionsPath(this.path, fileStem(number, this.#dispatcher, this.#target.paths));
+  }
+
+  /** Reads how far the index has come, and publishes whole files behind it. */
+  async #catchUp(): Promise<void> {
+    await this.#readIndex();
+    while (await this.#target.store.exists(this.nextFile)) await this.#adopt();
+  }
+
+  async #readIndex(): Promise<void> {
+    const { store, encoder } = this.#target;
+    const index = await store.getVersioned(this.#indexPath);
+    this.#last = index === null ? 0 : parseIndexFile(index.content.toString(), encoder.extension, this.#indexPath);
+    this.#indexVersion = index?.version ?? null;
+  }
+
+  /** Writes the sidecar of the next file. What stands there already describes a file that never came, or comes late. */
+  async #describe(content: Omit<FileContent, 'body'>, dispatcher: DispatcherId): Promise<void> {
+    const { store, epoch } = this.#target;
+    for (;;) {
+      const left = this.#left;
+      const sidecar = sidecarOf(content, content.runs, { dispatcher, alternatives: alternativesIn(left, content) });
+      if ((await store.putIf(this.#nextSidecar, sidecar, left?.version ?? null)) !== null) return;
+      await epoch.check();
+      this.#left = await store.getVersioned(this.#nextSidecar);
+    }
+  }
+
+  async #publish(): Promise<void> {
+    const { store, epoch } = this.#target;
+    const number = this.#last + 1;
+    const name = this.nextFile.slice(this.path.length + 1);
+    const version = await store.putIf(this.#indexPath, [Buffer.from(stringifyIndexFile(name))], this.#indexVersion);
+    if (version !== null) {
+      this.#last = number;
+      this.#indexVersion = version;
+      return;
+    }
+    await this.#readIndex();
+    // Whoever found the file whole has published it.
+    if (this.#last === number) return;
+    await epoch.check();
+    throw this.#foreign(this.#indexPath, 'another process wrote it at this moment');
+  }
+
+  async #adopt(): Promise<void> {
+    const path = this.nextFile;
+    const sidecarPath = this.#nextSidecar;
+    const sidecar = await this.#target.store.get(sidecarPath);
+    if (sidecar === null) throw this.#foreign(path, 'it stands behind the index and has no sidecar');
+    let positions: Positions;
+    try {
+      positions = parsePositions(sidecar.toString(), sidecarPath);
+    } catch (error) {
+      throw this.#foreign(path, reasonOf(error), error);
+    }
+    const described = await this.#matching(path, positions);
+    if (described === null) throw this.#foreign(path, 'it is not the file that its sidecar describes');
+    await this.#publish();
+    const { logger, events } = this.#target.context;
+    events.record('file_adopted', () => ({ path, rows: described.rows }));
+    logger.info({ path, rows: described.rows }, 'published a whole file that an earlier run had left behind its index');
+  }
+
+  /** What the sidecar of a published file says of it; null where it says nothing. */
+  async #descriptionOf(number: number): Promise<Positions | null> {
+    const path = this.#sidecarOf(number);
+    const content = await this.#target.store.get(path);
+    if (content === null) return null;
+    const positions = parsePositions(content.toString(), path);
+    return positions.alternatives === undefined ? positions : this.#matching(this.#fileOf(number), positions);
+  }
+
+  /** Which description of a file is of what it holds; null when none is. */
+  async #matching(path: string, positions: Positions): Promise<Positions | null> {
+    let bytes = 0;
+    let checksum = 0;
+    for await (const chunk of (await this.#target.store.read(path)) ?? []) {
+      bytes += chunk.length;
+      checksum = crc32Of(chunk, checksum);
+    }
+    const all = [positions, ...(positions.alternatives ?? [])];
+    return all.find((one) => one.bytes === bytes && one.crc32 === checksum) ?? null;
+  }
+
+  #foreign(path: string, reason: string, cause?: unknown): MillraceError {
+    return new MillraceError('MR_FOREIGN_FILE', { path, uri: this.#target.store.uri, reason }, cause);
+  }
+}
+
+/** What a sidecar says that is to be written over; of one that nobody can read there is nothing to keep. The oldest are forgotten. */
+function alternativesIn(left: VersionedObject | null, next: Omit<FileContent, 'body'>): readonly Positions[] {
+  if (left === null) return [];
+  try {
+    const { alternatives = [], ...positions } = parsePositions(left.content.toString(), '');
+    const all = [positions, ...alternatives].filter(({ bytes, crc32 }) => bytes !== next.bytes || crc32 !== next.crc32);
+    return all.slice(0, ALTERNATIVES_MAX);
+  } catch {
+    return [];
+  }
+}
+
+/** Runs that broke off at one number, one after another, each with a data file still on its way. */
+const ALTERNATIVES_MAX = 8;
+/** Dispatchers that share a numbering rarely do more than take turns. */
+const LOOK_BACK = 64;
