@@ -1,5 +1,14 @@
 import { Command, Option } from 'commander';
-import { definePipeline, fileCheckpoint, parseBytes, parseDurationMs, run } from '../lib/index.ts';
+import {
+  definePipeline,
+  fileCheckpoint,
+  MillraceError,
+  parseBytes,
+  parseDurationMs,
+  type Running,
+  type RunSummary,
+  run,
+} from '../lib/index.ts';
 import { metricsAddress } from '../lib/runtime/metrics-server.ts';
 import { postgres } from '../lib/sources/postgres/index.ts';
 import { cloudStorage } from '../pipelines/index.ts';
@@ -7,6 +16,7 @@ import type { ExitCode } from './exit-code.ts';
 import { databaseOption, folderOption, patternsOption } from './options.ts';
 import type { Output } from './output.ts';
 import { showProgress } from './progress.ts';
+import { type Recording, recordingTo, withoutEventTables } from './recording.ts';
 import { requireOptions } from './required.ts';
 import { drainOnSignals } from './signals.ts';
 
@@ -22,10 +32,15 @@ interface CaptureOptions {
   readonly flushInterval?: string;
   readonly fileSize?: string;
   readonly maxWal?: string;
+  readonly ddlText?: true;
   readonly untilCaughtUp?: true;
   readonly drainTimeout: string;
   readonly resnapshot?: string;
   readonly metricsPort?: string;
+  readonly events?: string;
+  readonly eventsSchema: string;
+  readonly slowThreshold: string;
+  readonly slowSample: string;
 }
 
 /** `millrace capture`: a database's rows, then its changes, into files, until it is stopped. */
@@ -45,9 +60,17 @@ export function captureCommand(output: Output, exit: (code: ExitCode) => void): 
     .option('--flush-interval <duration>', 'a file is written this long after its first row (default: 5s)')
     .option('--file-size <size>', 'a file is written at this size (default: 64MiB)')
     .option('--max-wal <size>', 'warn when the slot retains more WAL than this (default: 10GiB)')
+    .option('--ddl-text', 'the text of schema changes comes with them, by event triggers (see millrace ddl-text)')
     .option('--until-caught-up', 'stop, drained, once what the database had at the start is flushed')
     .option('--drain-timeout <duration>', 'fail when a stop takes longer than this', '60s')
     .option('--metrics-port <port>', 'serve /metrics (Prometheus) and /healthz at this port of 127.0.0.1, or at host:port')
+    .option(
+      '--events <uri>',
+      'record what happens to the run: to postgres://user:password@host/database, file:///dir, s3://bucket/prefix, or stdout',
+    )
+    .option('--events-schema <name>', 'in a database: the schema of the tables of events', 'public')
+    .option('--slow-threshold <duration>', 'with --events: an operation that takes longer is recorded', '30s')
+    .option('--slow-sample <ratio>', 'with --events: which part of the slow operations is recorded, 0 to 1', '1')
     .option('--resnapshot <tables>', 'tables to copy anew, such as public.orders')
     .addHelpText(
       'after',
@@ -61,13 +84,23 @@ async function capture(options: CaptureOptions, output: Output): Promise<ExitCod
   const { from, to, tables, protocol, slot, publication, snapshot, flushInterval, fileSize, maxWal, resnapshot, metricsPort } = options;
   if (metricsPort !== undefined) metricsAddress(metricsPort, 'metrics-port');
   const drainTimeoutMs = parseDurationMs(options.drainTimeout, 'drain-timeout');
+  const url = databaseOption(from);
+  const slow = {
+    slowThreshold: parseDurationMs(options.slowThreshold, 'slow-threshold'),
+    slowSampleRatio: ratioOption(options.slowSample),
+  };
+  const recording = options.events === undefined ? null : { to: options.events, schema: options.eventsSchema };
+  const record = recording === null ? null : recordingTo(recording, output);
+  const given = tables === undefined ? null : patternsOption(tables, 'tables');
+  const captured = (recording === null ? null : withoutEventTables(from, recording, given)) ?? given;
   const source = postgres({
-    url: databaseOption(from),
+    url,
     slot,
     publication,
     snapshot,
-    ...(tables === undefined ? {} : { tables: patternsOption(tables, 'tables') }),
+    ...(captured === null ? {} : { tables: captured }),
     ...(maxWal === undefined ? {} : { maxWal: parseBytes(maxWal, 'max-wal', { min: 1 }) }),
+    ...(options.ddlText ? { ddlText: true } : {}),
     ...(resnapshot === undefined ? {} : { resnapshot: patternsOption(resnapshot, 'resnapshot') }),
   });
   const sink = cloudStorage({
@@ -83,22 +116,38 @@ async function capture(options: CaptureOptions, output: Output): Promise<ExitCod
     sink,
     checkpoint: fileCheckpoint(folderOption(options.state, 'state')),
   });
+  const recorded = (await record?.()) ?? null;
   const running = run(definition, {
     logger: output.logger,
     drainTimeoutMs,
     ...(metricsPort === undefined ? {} : { metricsPort }),
+    ...(recorded === null ? {} : { events: recorded.events, ...slow }),
     ...(options.untilCaughtUp ? { until: 'caught-up' as const } : {}),
   });
   const hideProgress = showProgress(running, output);
   const releaseSignals = drainOnSignals(running, output);
   try {
-    const summary = await running.done;
-    hideProgress();
+    const summary = await endOf(running, recorded, hideProgress);
     for (const [table, { rows, files, bytes }] of Object.entries(summary.tables)) await output.line([table, rows, files, bytes].join('\t'));
     const isIncomplete = options.untilCaughtUp === true && Object.values(summary.tables).some(({ stopped }) => stopped);
     return isIncomplete ? 1 : 0;
   } finally {
-    hideProgress();
     releaseSignals();
   }
+}
+
+/** What a run tells last is told when it has ended, well or not: its events are delivered before anything else is printed. */
+async function endOf(running: Running, recording: Recording | null, hideProgress: () => void): Promise<RunSummary> {
+  try {
+    return await running.done;
+  } finally {
+    hideProgress();
+    await recording?.close();
+  }
+}
+
+function ratioOption(text: string): number {
+  const ratio = text.trim() === '' ? Number.NaN : Number(text);
+  if (ratio >= 0 && ratio <= 1) return ratio;
+  throw new MillraceError('MR_INVALID_OPTION', { option: 'slow-sample', value: JSON.stringify(text), bound: 'a number from 0 to 1' });
 }

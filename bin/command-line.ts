@@ -3,7 +3,9 @@ import { Command, CommanderError } from 'commander';
 import { reasonOf } from '../lib/errors.ts';
 import { isMillraceError, scrubText } from '../lib/index.ts';
 import { captureCommand } from './capture.ts';
+import { ddlTextCommand } from './ddl-text.ts';
 import { describeCommand } from './describe.ts';
+import { eventsCommand } from './events.ts';
 import type { ExitCode } from './exit-code.ts';
 import { Output, type Streams } from './output.ts';
 import { readCommand } from './read.ts';
@@ -24,7 +26,7 @@ export async function runCommandLine(args: readonly string[], streams: Streams =
     .helpOption('-h, --help', 'print the help')
     .helpCommand('help [command]', 'print the help of a command')
     .addHelpText('after', '\nExit codes: 0 everything asked for was done, 1 it failed or differs, 2 wrong usage.');
-  for (const make of [captureCommand, verifyCommand, readCommand, describeCommand, teardownCommand]) {
+  for (const make of [captureCommand, verifyCommand, readCommand, eventsCommand, describeCommand, ddlTextCommand, teardownCommand]) {
     program.addCommand(
       make(output, (code) => {
         exitCode = code;

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { Command } from 'commander';
 import { reasonOf } from '../lib/errors.ts';
-import { tableMatcher } from '../lib/events/index.ts';
+import { formatPosition, tableMatcher } from '../lib/events/index.ts';
 import { MillraceError, parseDurationMs, systemClock } from '../lib/index.ts';
 import { makeFolderDurably, replaceDurably } from '../lib/stores/durable-file.ts';
 import type { ObjectStore } from '../lib/stores/index.ts';
@@ -61,7 +61,11 @@ const INTERVAL_MS_MIN = 100;
 /** Prints what is new. Resolves to the number of parts when all of them have left the process. */
 async function printRound(reader: TargetReader, output: Output, signal: AbortSignal | undefined): Promise<number> {
   let parts = 0;
-  for await (const { changes } of reader.poll()) {
+  for await (const { schema, table, changes, removedUpTo } of reader.poll()) {
+    if (removedUpTo !== undefined) {
+      const details = { table: `${schema}.${table}`, removedUpTo: formatPosition(removedUpTo) };
+      output.logger.warn(details, 'clean-up has removed older changes of this table: what is printed begins behind them');
+    }
     if (changes.length > 0) await output.line(changes.map(jsonOf).join('\n'));
     parts++;
     if (signal?.aborted) break;

@@ -1,5 +1,5 @@
 import { type ObjectStore, openStore, STORE_PARAMETERS } from '../lib/stores/index.ts';
-import { parseTargetIdentity, TARGET_IDENTITY_PATH } from '../pipelines/cloud-storage-sink/target-identity.ts';
+import { parseTargetIdentity, TARGET_IDENTITY_PATH } from '../pipelines/cloud-storage-sink/root/target-identity.ts';
 import { cloudStorage } from '../pipelines/index.ts';
 
 /** Opens what `--to` names, for reading. Options of the sink in it are checked and otherwise left aside. */

@@ -5,7 +5,7 @@ import { formatDuration, isMillraceError, MillraceError, parseDurationMs, system
 import { openSnapshot, type SourceSnapshot } from '../lib/sources/postgres/index.ts';
 import { checkName } from '../lib/sources/postgres/options.ts';
 import type { ObjectStore } from '../lib/stores/index.ts';
-import { rebuildTable, StoredTarget } from '../pipelines/index.ts';
+import { type RebuiltTable, rebuildTable, StoredTarget } from '../pipelines/index.ts';
 import { compareTable, type Verdict } from './compare-tables.ts';
 import type { ExitCode } from './exit-code.ts';
 import { databaseOption, patternsOption } from './options.ts';
@@ -114,7 +114,7 @@ async function compareAll(store: ObjectStore, snapshot: SourceSnapshot, patience
       output.say('the files differ, lag, and nobody captures: waiting for a capture', { lag: String(lag) });
       continue;
     }
-    sayLag(lag, upTo, output);
+    sayLag(lag, upTo, different === 0, output);
     for (const line of lines) await output.line(line);
     if (different > 0 && lag > 0n)
       output.say('the files are behind the database: what is not captured yet counts as different', { lag: String(lag) });
@@ -130,18 +130,30 @@ async function verdictOf(
   lag: bigint,
 ): Promise<Verdict> {
   const decoder = target.decoderOf(target.format?.protocol === 'csv' ? '.csv' : '.json');
-  const rebuilt = await rebuildTable(target, { schema: table.schema, table: table.name }).catch((error: unknown) => {
-    if (isMillraceError(error, 'MR_UNKNOWN_TABLE')) return null;
-    throw error;
-  });
+  const { rebuilt, lack } = await rebuiltOf(table, target);
   const verdict = await compareTable(table, rebuilt, snapshot.rows(table), decoder.fromSourceText);
   if (verdict.isIdentical) return verdict;
+  if (lack !== '') return { ...verdict, firstDifference: lack };
   const difference = isBegunLater ? "the table's snapshot is not complete at the target yet" : verdict.firstDifference;
   return { ...verdict, firstDifference: lag === 0n ? difference : `${difference} (the files are ${lag} bytes of WAL behind)` };
 }
 
-function sayLag(lag: bigint, upTo: bigint, output: Output): void {
-  output.say(lag === 0n ? 'the files are at the snapshot of the database' : `the files are ${lag} bytes of WAL behind the database`, {
+async function rebuiltOf({ schema, name: table }: Table, target: StoredTarget): Promise<{ rebuilt: RebuiltTable | null; lack: string }> {
+  try {
+    return { rebuilt: await rebuildTable(target, { schema, table }), lack: '' };
+  } catch (error) {
+    if (isMillraceError(error, 'MR_UNKNOWN_TABLE')) return { rebuilt: null, lack: '' };
+    if (!isMillraceError(error, 'MR_HISTORY_REMOVED')) throw error;
+    const lack = `clean-up has removed its changes up to ${error.details['position']}: it cannot be rebuilt until it is taken again (--resnapshot)`;
+    return { rebuilt: null, lack };
+  }
+}
+
+/** Behind a capture that has drained there is a lag all the same: PostgreSQL writes a record of 56 bytes whenever such a snapshot is opened. */
+function sayLag(lag: bigint, upTo: bigint, isIdentical: boolean, output: Output): void {
+  const behind = `the files are ${lag} bytes of WAL behind the database`;
+  const harmless = `${behind}, where no row of these tables differs: WAL is written without changes too, as by each verify when it opens its snapshot`;
+  output.say(lag === 0n ? 'the files are at the snapshot of the database' : isIdentical ? harmless : behind, {
     checkpointTs: String(upTo - lag),
     snapshotTs: String(upTo),
   });

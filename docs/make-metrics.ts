@@ -3,7 +3,9 @@ import { COMPONENT_METRICS, CUSTOM_TOTAL, type MetricDefinition } from '../lib/f
 import { METRIC_PREFIX } from '../lib/runtime/prometheus.ts';
 import { RUN_METRICS } from '../lib/runtime/run-metrics.ts';
 import { POSTGRES_METRICS } from '../lib/sources/postgres/metrics.ts';
+import { CLEAN_UP_METRICS } from '../pipelines/cloud-storage-sink/clean-up/clean-up-job.ts';
 import { SINK_METRICS, SPOOL_METRICS } from '../pipelines/cloud-storage-sink/metrics.ts';
+import { RECORDER_METRICS } from '../pipelines/event-recorder/metrics.ts';
 
 /** Every metric there is, by the part that counts it. */
 export const METRIC_GROUPS: Readonly<Record<string, readonly MetricDefinition[]>> = {
@@ -12,6 +14,8 @@ export const METRIC_GROUPS: Readonly<Record<string, readonly MetricDefinition[]>
   'PostgreSQL as a source': Object.values(POSTGRES_METRICS),
   'The cloud storage sink': Object.values(SINK_METRICS),
   'Its spool': Object.values(SPOOL_METRICS),
+  'Its clean-up': Object.values(CLEAN_UP_METRICS),
+  'An event recorder': Object.values(RECORDER_METRICS),
   'Of your own': [CUSTOM_TOTAL],
 };
 

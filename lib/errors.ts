@@ -162,6 +162,11 @@ export const ERRORS = {
     message: 'the cursor does not belong to target {uri}: {reason}',
     remedy: 'Give the cursor of this target, or begin without one: the target was made anew, and everything in it is to be read again.',
   },
+  MR_HISTORY_REMOVED: {
+    message: 'clean-up has removed changes of {table} at {uri} up to {position}: {reason}',
+    remedy:
+      'Begin without a cursor and with an empty table, where the first part says from where on the history is whole; to have all rows in the files again, take the table again (--resnapshot {table}). Let files live longer (file-expiration-days) than a reader may be away.',
+  },
   MR_READER_BUSY: {
     message: 'a reader of {uri} was asked again before its round had ended',
     remedy: 'Take one round to its end, or break off, before the next; use a reader each for two consumers.',
@@ -170,6 +175,11 @@ export const ERRORS = {
     message: '{path} of target {uri} is in the way: {reason}. It is neither shown nor overwritten',
     remedy:
       'See that nobody else writes to this target; if the file is a leftover, move it away. The next start resumes from the checkpoint.',
+  },
+  MR_STALE_EPOCH: {
+    message:
+      'another run has taken over target {uri}: its epoch is {epoch}, the epoch of this one was {mine}. This run writes nothing further',
+    remedy: 'See that one process alone captures to this target. If the other run is the one that you want, there is nothing to do.',
   },
   MR_SCHEMA_CONFLICT: {
     message: 'version {version} of table {table} is at the target with other columns ({path})',
@@ -234,7 +244,7 @@ export const ERRORS = {
     remedy: 'Correct the option, or allow it where the bucket or the key is managed.',
   },
   MR_STORE_NOT_CONDITIONAL: {
-    message: 'the store at {uri} does not honour If-None-Match, so it cannot promise that two writers never overwrite each other',
+    message: 'the store at {uri} does not honour {condition}, so it cannot promise that two writers never overwrite each other',
     remedy: 'Use a store that does, or add ?conditional-writes=false to the URI and let only one process write there.',
   },
   MR_CHECKPOINT_CORRUPT: {
@@ -317,7 +327,13 @@ export const ERRORS = {
   },
   MR_SOURCE_PERMISSION: {
     message: 'role {user} may not {what}: {reason}',
-    remedy: 'Grant it, or let a superuser create the publication beforehand and grant SELECT on its tables.',
+    remedy:
+      'Grant it, or let a superuser do it: create the publication beforehand and grant SELECT on its tables, or run millrace teardown where event triggers are to go.',
+  },
+  MR_DDL_TEXT_REFUSED: {
+    message: 'role {user} may not install the event triggers that carry the text of schema changes to slot {slot}: {reason}',
+    remedy:
+      'Event triggers need a superuser: let one run millrace ddl-text, once, with the same slot and publication; then capture needs no such right. Or leave ddl-text off.',
   },
   MR_SOURCE_VERSION: {
     message: 'the server is PostgreSQL {version}',
@@ -418,6 +434,50 @@ export const ERRORS = {
   MR_TARGET_LAGS: {
     message: 'the checkpoint of {uri} is {checkpoint} and did not reach {needed} in {wait}',
     remedy: 'See whether the capture runs and keeps up, or wait longer (--wait).',
+  },
+  MR_EVENT_INVALID: {
+    message: 'an event of type {type} for table {table} cannot be recorded: {reason}',
+    remedy: 'Correct what the producer records. It was told so by the outcome of record, and the event was counted.',
+  },
+  MR_EVENT_SCHEMA_MISMATCH: {
+    message: 'events of type {type} for table {table} differ in their extra columns: {first}, and {other}',
+    remedy: 'Record events of one type with the same extra columns, in the same order.',
+  },
+  MR_EVENT_GROUP_MIXED: {
+    message: 'a group of events of {expected} holds one of {found}',
+    remedy: 'Group events by table and type before their rows are built, as groupByType does.',
+  },
+  MR_EVENT_REJECTED: {
+    message: 'handler {handler} cannot deliver {events} of the events of type {type} for table {table}: {reason}',
+    remedy: 'They are given up, and kept where the recorder has a store for dead letters. Correct the target, or what is recorded.',
+  },
+  MR_EVENT_TARGET_FAILED: {
+    message: 'handler {handler} could not deliver events of type {type} for table {table}: {reason}',
+    remedy: 'The recorder tries again by itself. If it goes on, see whether the target answers and who may write there.',
+  },
+  MR_EVENT_HANDLER_TIMEOUT: {
+    message: '{handler} has not taken events within {timeoutMs} ms',
+    remedy: 'The recorder tries again by itself. See whether the target answers; allow more with the option handlerTimeout.',
+  },
+  MR_EVENT_RECORDER_STOPPED: {
+    message: 'the event recorder {recorder} was stopped while events were on their way',
+    remedy: 'Give close a longer deadline, or use the overflow policy spill, which keeps them on disk.',
+  },
+  MR_EVENT_SPILL_UNUSABLE: {
+    message: 'the spill of an event recorder cannot be used in {folder}: {reason}',
+    remedy: 'Name a folder in which this process may write, on a disk that works.',
+  },
+  MR_EVENT_DEAD_LETTERS_FULL: {
+    message: 'the file {path} of dead letters has reached its quota of {quota} bytes',
+    remedy: 'Look at the letters and move the file away, or allow more.',
+  },
+  MR_EVENT_CALL_GIVEN_UP: {
+    message: 'the call of the event handler was given up',
+    remedy: 'It took too long, or the recorder was ended; what it did may stay. The recorder tries again while it lives.',
+  },
+  MR_EVENTS_UNREADABLE: {
+    message: 'events cannot be read from {uri}: {reason}',
+    remedy: 'Name where an event handler writes: a postgres:// URL, file:///dir or s3://bucket/prefix, and its table.',
   },
   MR_SIMULATION_FAILED: {
     message: 'seed {seed}: "{invariant}" does not hold at {virtualMs} ms, step {steps}: {reason}\n\n{timeline}\n\n(trace hash {hash})',

@@ -6,6 +6,13 @@ export function redactUrl(text: string): string {
   return redactParameters(redactUserInfo(text));
 }
 
+/** Credentials in URLs, and `password=…` in connection strings, replaced by `***`. */
+export function scrubText(text: string): string {
+  return text.replace(URL_IN_TEXT, redactUrl).replace(ASSIGNED_SECRET, '$1***');
+}
+
+const URL_IN_TEXT = /[a-z][a-z0-9+.-]*:\/\/\S+/gi;
+const ASSIGNED_SECRET = /\b((?:password|passwd|pwd|secret|token|(?:secret[-_])?access[-_]key)\s*[=]\s*)(?:'[^']*'|[^\s&'"]+)/gi;
 const MASK = '***';
 
 /** Schemes without a user; an `@` there belongs to a path. */

@@ -20,7 +20,7 @@ export function parseBytes(value: string | number, option: string, bounds: Bound
 }
 
 /**
- * A duration as people type it: `100ms`, `5s`, `1m30s`, `1.5h`; a number is milliseconds. Text needs its unit. The result is a whole number of
+ * A duration as people type it: `100ms`, `5s`, `1m30s`, `1.5h`, `90d` (a day is 24 hours); a number is milliseconds. Text needs its unit. The result is a whole number of
  * milliseconds.
  *
  * @throws MR_INVALID_OPTION when it is no such duration or outside `bounds`.
@@ -63,12 +63,12 @@ const BYTE_UNITS = new Map<string, number>([
     [`${prefix}b`, 1000 ** (index + 1)],
   ]),
 ]);
-const MS_BY_UNIT: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+const MS_BY_UNIT: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
 function durationOf(text: string): number {
-  if (!/^\s*(?:\d+(?:\.\d+)?(?:ms|s|m|h)\s*)+$/.test(text)) return Number.NaN;
+  if (!/^\s*(?:\d+(?:\.\d+)?(?:ms|s|m|h|d)\s*)+$/.test(text)) return Number.NaN;
   let ms = 0;
-  for (const [, count, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)) ms += Number(count) * MS_BY_UNIT[unit!]!;
+  for (const [, count, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h|d)/g)) ms += Number(count) * MS_BY_UNIT[unit!]!;
   return Math.round(ms);
 }
 

@@ -3,6 +3,6 @@ export const GROUPS: readonly (readonly [string, readonly string[]])[] = [
   ['Your stages', ['filterTables', 'filterRows', 'mapRows', 'projectColumns', 'routeTables', 'splitKeyUpdates']],
   ['Stages of your own', ['perEvent', 'lift']],
   ['Sessions', ['filterEpoch', 'checkSequence', 'dedupeCommitTs']],
-  ['Sinks', ['trackProgress', 'drainMarkers', 'shardBy', 'encodeOrdered', 'watermarkBackpressure', 'flushBy']],
+  ['Sinks', ['trackProgress', 'drainMarkers', 'shardBy', 'encodeOrdered', 'watermarkBackpressure', 'flushBy', 'groupByType', 'evictIdle']],
   ['Sources and progress', ['mergeResolved', 'retryBackoff']],
 ];

@@ -2,6 +2,7 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { dirname, join, relative, resolve } from 'node:path';
 import { errorsDocument } from '../make-errors.ts';
 import { metricsDocument } from '../make-metrics.ts';
+import { systemEventsDocument } from '../make-system-events.ts';
 import { diagramSvg } from './diagram.ts';
 import { GROUPS } from './groups.ts';
 import { legendSvg } from './legend.ts';
@@ -31,6 +32,7 @@ function makeAll(): ReadonlyMap<string, string> {
   return new Map([
     ['docs/errors.md', errorsDocument()],
     ['docs/metrics.md', metricsDocument()],
+    ['docs/system-events.md', systemEventsDocument()],
     ...pages,
     [`${OPERATORS}/legend.svg`, legendSvg()],
     [`${OPERATORS}/README.md`, indexPage(operators, GROUPS, [...new Set(laws)])],
@@ -55,7 +57,7 @@ function readOr(path: string, otherwise: string): string {
 function main(args: readonly string[]): number {
   if (args.some((arg) => arg !== '--check')) {
     process.stderr.write(
-      'npm run docs            writes docs/errors.md, docs/metrics.md and docs/operators\nnpm run docs -- --check  says which of them are stale\n',
+      'npm run docs            writes docs/errors.md, docs/metrics.md, docs/system-events.md and docs/operators\nnpm run docs -- --check  says which of them are stale\n',
     );
     return 2;
   }

@@ -34,6 +34,11 @@ export function clockOf(scheduler: SchedulerLike, random: () => number = Math.ra
   };
 }
 
+/** Whole milliseconds since then, none if the clock was set back. */
+export function elapsedMs(clock: Pick<Clock, 'now'>, sinceMs: number): number {
+  return Math.max(0, Math.round(clock.now() - sinceMs));
+}
+
 /** `Clock.sleep`, from `Clock.after`. */
 export function sleepWith(after: Clock['after'], delayMs: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {

@@ -3,6 +3,7 @@ import { type Clock, systemClock } from './clock.ts';
 import { Gauge } from './gauge.ts';
 import { Metrics } from './metrics.ts';
 import { Progress } from './progress.ts';
+import { noSystemEvents, type SystemEvents } from './system-events.ts';
 
 /** What Millrace asks of a logger; pino's is one. */
 export interface Logger {
@@ -24,6 +25,8 @@ export interface Context {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  /** Who is told what happens; by default nobody. */
+  readonly events: SystemEvents;
   readonly sessions: Sessions;
   readonly gauge: Gauge;
   readonly progress: Progress;
@@ -41,6 +44,7 @@ export function createContext(parts: Partial<Context> = {}): Context {
     logger: silentLogger,
     sessions: noSessions,
     metrics: new Metrics(),
+    events: noSystemEvents,
     gauge: new Gauge(),
     progress: new Progress(),
     ...parts,

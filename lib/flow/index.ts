@@ -8,4 +8,8 @@ export * from './metrics.ts';
 export * from './operator.ts';
 export * from './progress.ts';
 export * from './pump.ts';
+export * from './record-quietly.ts';
 export * from './ring.ts';
+export * from './slow-operations.ts';
+export * from './system-event-types.ts';
+export * from './system-events.ts';

@@ -82,8 +82,12 @@ function decodeRow(text: string, row: number): DecodedRow {
   let message: Message;
   try {
     message = JSON.parse(text) as Message;
-    /** Beyond 2^53 only the exact parser will do. */
-    if (typeof message._tidb?.commitTs === 'number' && !Number.isSafeInteger(message._tidb.commitTs)) message = parseJson(text) as Message;
+    // Beyond 2^53 the engine's parser does not do; nearly always the digits can be taken from the text, else only the exact parser will.
+    const inexact = message._tidb?.commitTs;
+    if (typeof inexact === 'number' && !Number.isSafeInteger(inexact)) {
+      const commitTs = digitsOf(text, inexact);
+      message = commitTs === null ? (parseJson(text) as Message) : { ...message, _tidb: { commitTs } };
+    }
   } catch (error) {
     throw malformed(row, 'it is no JSON', error);
   }
@@ -104,6 +108,15 @@ function decodeRow(text: string, row: number): DecodedRow {
     default:
       throw malformed(row, 'its type is none of INSERT, UPDATE and DELETE');
   }
+}
+
+/** The commitTs that the parser read as `inexact`; null where the text has several that it may be. Inside a string the quotes would be escaped. */
+function digitsOf(text: string, inexact: number): bigint | null {
+  const key = '"_tidb":{"commitTs":';
+  const at = text.lastIndexOf(key);
+  if (at < 1 || text[at - 1] === '\\' || text.indexOf(key) !== at) return null;
+  const digits = /^\d+(?=[,}])/.exec(text.slice(at + key.length, at + key.length + 24));
+  return digits !== null && Number(digits[0]) === inexact ? BigInt(digits[0]) : null;
 }
 
 interface Message {

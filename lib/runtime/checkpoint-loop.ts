@@ -1,5 +1,5 @@
 import { MillraceError, reasonOf } from '../errors.ts';
-import type { Clock } from '../flow/index.ts';
+import { type Clock, noSystemEvents, type SystemEvents } from '../flow/index.ts';
 import type { JsonValue } from '../formats/json.ts';
 import type { Checkpoint, CheckpointStore } from './checkpoint.ts';
 
@@ -9,6 +9,8 @@ export interface CheckpointLoopOptions {
   /** What the store held at the start; null for a first start. */
   readonly loaded: Checkpoint | null;
   readonly clock: Clock;
+  /** Default: nobody listens. */
+  readonly events?: SystemEvents;
   /** Publishes at the target. */
   publish(checkpointTs: bigint, final: boolean): Promise<void>;
   /** Tells the source. */
@@ -47,6 +49,12 @@ export class CheckpointLoop {
     this.#sourceState = options.loaded?.sourceState ?? null;
   }
 
+  /** Publishes what is stored: a crash may have come between the two, and a quiet source would bring no newer one. For a target that is claimed. */
+  async resume(): Promise<void> {
+    const checkpointTs = this.#options.loaded?.checkpointTs ?? null;
+    if (checkpointTs !== null) await this.#guarded(() => this.#publish(checkpointTs, false), 'target');
+  }
+
   /** Everything up to here is durable at the target. Saved soon; a newer one replaces one that still waits. */
   advance(checkpointTs: bigint): void {
     if (this.#checkpointTs !== null && checkpointTs <= this.#checkpointTs) return;
@@ -71,7 +79,7 @@ export class CheckpointLoop {
   async finish(): Promise<void> {
     await this.idle();
     if (this.#checkpointTs === null) return;
-    await this.#guarded(() => this.#options.publish(this.#checkpointTs!, true), 'target');
+    await this.#guarded(() => this.#publish(this.#checkpointTs!, true), 'target');
     if (this.#failure !== null) throw this.#failure.error;
   }
 
@@ -121,14 +129,15 @@ export class CheckpointLoop {
   }
 
   async #savePublishConfirm(): Promise<void> {
-    const { pipeline, store, clock, publish, confirm, onSaved } = this.#options;
+    const { pipeline, store, clock, confirm, onSaved, events = noSystemEvents } = this.#options;
     const checkpointTs = this.#checkpointTs;
     const waiters = this.#waiters.splice(0);
     this.#isDirty = false;
     this.#isUrgent = false;
     await this.#guarded(async () => {
       const startedMs = clock.now();
-      await store.save(pipeline, { checkpointTs, sourceState: this.#sourceState });
+      const save = () => store.save(pipeline, { checkpointTs, sourceState: this.#sourceState });
+      await events.timed('save_checkpoint', () => ({ store: store.name }), save);
       onSaved?.(clock.now() - startedMs);
     }, store.name);
     for (const waiter of waiters) {
@@ -136,10 +145,19 @@ export class CheckpointLoop {
       else waiter.reject(this.#failure.error);
     }
     if (this.#failure !== null || checkpointTs === null || checkpointTs === this.#confirmedTs) return;
-    await this.#guarded(() => publish(checkpointTs, false), 'target');
+    await this.#guarded(() => this.#publish(checkpointTs, false), 'target');
     if (this.#failure !== null) return;
     this.#confirmedTs = checkpointTs;
     await this.#guarded(async () => confirm(checkpointTs), 'source');
+  }
+
+  #publish(checkpointTs: bigint, final: boolean): Promise<void> {
+    const { publish, events = noSystemEvents } = this.#options;
+    return events.timed(
+      'publish_checkpoint',
+      () => ({ checkpoint_ts: checkpointTs }),
+      () => publish(checkpointTs, final),
+    );
   }
 
   async #guarded(step: () => Promise<void>, where: string): Promise<void> {
@@ -153,6 +171,8 @@ export class CheckpointLoop {
           ? cause
           : new MillraceError('MR_CHECKPOINT_FAILED', { pipeline: this.#options.pipeline, where, reason: reasonOf(cause) }, cause);
       this.stop(error);
+      const { events = noSystemEvents } = this.#options;
+      events.record('checkpoint_failed', () => ({ where, code: error.code, error: error.message }));
       this.#options.onFailure(error);
     }
   }

@@ -1,6 +1,8 @@
 import { type DestinationStream, destination, type Level, pino } from 'pino';
 import type { Logger } from '../flow/index.ts';
-import { redactUrl } from '../redact.ts';
+import { scrubText } from '../redact.ts';
+
+export { scrubText };
 
 export interface LoggerOptions {
   /** Default `info`. */
@@ -32,13 +34,6 @@ export function createLogger({ level = 'info', stream = destination({ fd: 2, syn
   );
 }
 
-/** Credentials in URLs, and `password=…` in connection strings, replaced by `***`. */
-export function scrubText(text: string): string {
-  return text.replace(URL_IN_TEXT, redactUrl).replace(ASSIGNED_SECRET, '$1***');
-}
-
-const URL_IN_TEXT = /[a-z][a-z0-9+.-]*:\/\/\S+/gi;
-const ASSIGNED_SECRET = /\b((?:password|passwd|pwd|secret|token|(?:secret[-_])?access[-_]key)\s*[=]\s*)(?:'[^']*'|[^\s&'"]+)/gi;
 const SECRET_FIELD = /^(?:.*password|passwd|pwd|.*secret.*|.*token|credentials?|authorization|access[-_]?key(?:[-_]?id)?)$/i;
 const DEPTH_MAX = 6;
 

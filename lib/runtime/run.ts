@@ -1,4 +1,4 @@
-import { type MonoTypeOperatorFunction, Observable, Subscription } from 'rxjs';
+import { type Observable, Subscription } from 'rxjs';
 import { catchError, tap } from 'rxjs/operators';
 import { isMillraceError, MillraceError, reasonOf } from '../errors.ts';
 import { type Clock, type Context, createContext, type Logger, Metrics, Progress, pump, silentLogger, systemClock } from '../flow/index.ts';
@@ -9,11 +9,13 @@ import { Closers } from './closers.ts';
 import type { PipelineDefinition } from './define.ts';
 import { type MetricsAddress, metricsAddress } from './metrics-server.ts';
 import { type Place, takePlace } from './one-run.ts';
+import { RunEvents } from './run-events.ts';
 import { meterPipeline, RUN_METRICS, serveRunMetrics } from './run-metrics.ts';
 import { checkOptions, type RunOptions } from './run-options.ts';
 import type { OpenSink } from './sink.ts';
 import { guardStage } from './stage-guard.ts';
 import { type RunStatus, StatusBoard } from './status.ts';
+import { whenTaken } from './when-taken.ts';
 
 /** A run that was started. */
 export interface Running {
@@ -62,6 +64,7 @@ class Run implements Running {
   readonly #options: RunOptions;
   readonly #clock: Clock;
   readonly #logger: Logger;
+  readonly #told: RunEvents;
   readonly #metricsAddress: MetricsAddress | null;
   readonly #board: StatusBoard;
   /** Aborted: the source ends its deliveries. */
@@ -85,6 +88,7 @@ class Run implements Running {
     this.#logger = options.logger ?? silentLogger;
     this.#closers = new Closers(this.#clock, this.#logger);
     this.#metricsAddress = options.metricsPort === undefined ? null : metricsAddress(options.metricsPort, 'metricsPort');
+    this.#told = new RunEvents(definition, options, this.#clock);
     this.#board = new StatusBoard(this.#clock, (status) => this.#stopIfCaughtUp(status));
     this.status$ = this.#board.status$;
     this.#halted = new Promise((resolve, reject) => {
@@ -108,10 +112,12 @@ class Run implements Running {
 
   stop({ drain = true }: { readonly drain?: boolean } = {}): Promise<RunSummary> {
     if (!drain) {
+      if (!this.#isHalted) this.#told.stopping(false);
       this.#halt();
       this.#draining.abort();
     } else if (!this.#draining.signal.aborted && !this.#isHalted) {
       this.#logger.info({ pipeline: this.#definition.name }, 'stopping: flushing what was accepted');
+      this.#told.stopping(true);
       this.#board.draining();
       const timeoutMs = this.#options.drainTimeoutMs ?? DRAIN_TIMEOUT_MS;
       this.#cancelDrainTimer = this.#clock.after(timeoutMs, () => this.#fail(this.#drainTimeout(timeoutMs)));
@@ -143,7 +149,7 @@ class Run implements Running {
     );
     const progress = new Progress(loaded?.checkpointTs ?? 0n);
     this.#board.resumes(progress.checkpointTs);
-    const context = createContext({ clock: this.#clock, logger: this.#logger, metrics, progress });
+    const context = createContext({ clock: this.#clock, logger: this.#logger, metrics, events: this.#told.events, progress });
     const sink = await this.#openSink(context);
     let confirm = (_checkpointTs: bigint) => {};
     const saves = metrics.histogram(RUN_METRICS.checkpointSave, {});
@@ -152,6 +158,7 @@ class Run implements Running {
       store,
       loaded,
       clock: this.#clock,
+      events: this.#told.events,
       publish: (checkpointTs, final) => sink.publishCheckpoint(checkpointTs, final),
       confirm: (checkpointTs) => confirm(checkpointTs),
       onSaved: (durationMs) => saves.observe(durationMs / 1000),
@@ -160,9 +167,13 @@ class Run implements Running {
     this.#loop = loop;
     const source = await this.#openSource({ context, loop, loaded, sink });
     confirm = (checkpointTs) => source.confirm(checkpointTs);
-    await this.#part('MR_SINK_FAILED', { sink: this.#definition.sink.name }, () => sink.claim(source.identity));
+    await this.#part('MR_SINK_FAILED', { sink: this.#definition.sink.name }, () =>
+      sink.claim(source.identity, { hasOrdinals: source.hasOrdinals ?? false }),
+    );
+    await loop.resume();
     this.#board.opened(context, source);
-    if (this.#options.until === 'caught-up') this.#caughtUpAt = source.headTs;
+    if (this.#isAwaited) this.#caughtUpAt = source.headTs;
+    this.#told.running(progress.checkpointTs);
     this.#logger.info({ pipeline: name, checkpointTs: progress.checkpointTs }, 'running');
     this.#stream.add(progress.checkpoint$.subscribe((checkpointTs) => checkpointTs > 0n && loop.advance(checkpointTs)));
     await this.#flow(source, sink, context);
@@ -170,6 +181,7 @@ class Run implements Running {
     // The source may store that a snapshot is complete when it hears the confirmation (I5), so it closes before the loop ends.
     await this.#closers.close('source');
     await loop.idle();
+    if (!this.#isHalted) this.#told.drained(progress.checkpointTs);
   }
 
   async #serveMetrics(address: MetricsAddress): Promise<Metrics> {
@@ -187,12 +199,14 @@ class Run implements Running {
   async #openSink(context: Context): Promise<OpenSink> {
     const { name, sink } = this.#definition;
     const open = async () => this.#register('sink', await sink.open({ pipeline: name, context }));
-    return this.#part('MR_SINK_FAILED', { sink: sink.name }, () => this.#unlessStopping(open()));
+    const details = { sink: sink.name };
+    const timed = () => this.#told.events.timed('open_sink', () => details, open);
+    return this.#part('MR_SINK_FAILED', details, () => this.#unlessStopping(timed()));
   }
 
   async #openSource({ context, loop, loaded, sink }: Opened): Promise<OpenSource> {
     const { name, source } = this.#definition;
-    const { clock, logger, metrics } = context;
+    const { clock, logger, metrics, events } = context;
     const { signal } = this.#draining;
     if (signal.aborted) throw this.#stopped();
     try {
@@ -200,8 +214,20 @@ class Run implements Running {
         const checkpointTs = loaded?.checkpointTs ?? null;
         const state = loaded?.sourceState ?? null;
         const saveState: SourceContext['saveState'] = (newState) => loop.saveState(newState);
-        const run = { pipeline: name, clock, logger, metrics, checkpointTs, state, targetIdentity: sink.identity, saveState, signal };
-        return this.#register('source', await source.open(run));
+        const run = {
+          pipeline: name,
+          clock,
+          logger,
+          metrics,
+          events,
+          checkpointTs,
+          state,
+          targetIdentity: sink.identity,
+          saveState,
+          signal,
+        };
+        const open = () => source.open(run);
+        return this.#register('source', await events.timed('open_source', () => ({ source: source.name }), open));
       });
     } catch (error) {
       if (!signal.aborted) throw error;
@@ -289,9 +315,11 @@ class Run implements Running {
     await this.#closers.close();
     const { checkpointTs, rows, bytes, files, tables } = this.#board.close(failure === null ? 'closed' : 'failed');
     if (failure !== null) {
+      this.#told.failed(failure.error, { checkpointTs, rows, bytes, files });
       this.#logger.error({ pipeline, checkpointTs, err: failure.error }, reasonOf(failure.error));
       throw failure.error;
     }
+    this.#told.stopped(drained, { checkpointTs, rows, bytes, files });
     this.#logger.info({ pipeline, drained, checkpointTs, rows, bytes, files }, 'ended');
     return { drained, checkpointTs, rows, bytes, files, tables };
   }
@@ -313,20 +341,31 @@ class Run implements Running {
     try {
       return await call();
     } catch (cause) {
-      throw inTable(cause, code, details);
+      const error = inTable(cause, code, details);
+      if (details['where'] !== undefined) this.#told.checkpointFailed(details['where'], error);
+      throw error;
     }
+  }
+
+  /** Whether it matters to anybody when the run has caught up. */
+  get #isAwaited(): boolean {
+    return this.#options.until === 'caught-up' || this.#options.events !== undefined;
   }
 
   /** At once when the mark comes, for a status costs more than a delivery; what changes without one is seen at the next tick. */
   #lookForCaughtUp({ progress }: Context): void {
-    if (this.#caughtUpAt === null || progress.resolvedTs < this.#caughtUpAt || this.#draining.signal.aborted) return;
+    if (this.#options.until !== 'caught-up' || this.#draining.signal.aborted) return;
+    if (this.#caughtUpAt === null || progress.resolvedTs < this.#caughtUpAt) return;
     this.#stopIfCaughtUp(this.#board.current);
   }
 
   /** Once everything up to the mark has reached the sink, the drain of the stop makes it durable. */
-  #stopIfCaughtUp({ resolvedTs, phase, tables }: RunStatus): void {
+  #stopIfCaughtUp({ resolvedTs, phase, tables, checkpointTs }: RunStatus): void {
     if (this.#caughtUpAt === null || resolvedTs < this.#caughtUpAt || phase !== 'streaming') return;
-    if (Object.values(tables).every(({ snapshotDone, stopped }) => snapshotDone || stopped)) void this.stop();
+    if (!Object.values(tables).every(({ snapshotDone, stopped }) => snapshotDone || stopped)) return;
+    this.#caughtUpAt = null;
+    this.#told.caughtUp(checkpointTs);
+    if (this.#options.until === 'caught-up') void this.stop();
   }
 
   #stopped(): MillraceError {
@@ -355,19 +394,4 @@ type PartFailure = 'MR_SOURCE_FAILED' | 'MR_SINK_FAILED' | 'MR_CHECKPOINT_FAILED
 
 function inTable(cause: unknown, code: PartFailure, details: Record<string, string>): MillraceError {
   return cause instanceof MillraceError ? cause : new MillraceError(code, { ...details, reason: reasonOf(cause) }, cause);
-}
-
-/** Calls `after` when whoever is downstream has taken the value in. */
-function whenTaken<T>(after: () => void): MonoTypeOperatorFunction<T> {
-  return (source) =>
-    new Observable((subscriber) =>
-      source.subscribe({
-        next: (value) => {
-          subscriber.next(value);
-          after();
-        },
-        error: (error: unknown) => subscriber.error(error),
-        complete: () => subscriber.complete(),
-      }),
-    );
 }

@@ -21,7 +21,7 @@ export interface OpenSink {
   /** What this target remembers of its source (set by `claim`); null for a new target. */
   readonly identity: JsonValue | null;
   /** Remembers the source, before anything of it is written. */
-  claim(identity: JsonValue): Promise<void>;
+  claim(identity: JsonValue, source?: SourceTraits): Promise<void>;
   /**
    * Writes deliveries and acks their events; emits a report for each piece made durable. When `deliveries` completes, everything accepted is
    * flushed, then the result completes. Unsubscribing stops without a flush.
@@ -30,6 +30,12 @@ export interface OpenSink {
   /** Publishes the checkpoint at the target, at most every 2 s unless `final`. */
   publishCheckpoint(checkpointTs: bigint, final: boolean): Promise<void>;
   close(): Promise<void>;
+}
+
+/** What a sink may rely on of a source. */
+export interface SourceTraits {
+  /** As `OpenSource.hasOrdinals`. Default false. */
+  readonly hasOrdinals?: boolean;
 }
 
 /** One piece of the target was made durable. */

@@ -5,7 +5,10 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { type CliResult, cli, startCli } from '../support/cli.ts';
+import { openStore } from '../../lib/stores/index.ts';
+import { cleanUp } from '../../pipelines/cloud-storage-sink/clean-up/clean-up.ts';
+import { NOTHING_CLEANED } from '../../pipelines/cloud-storage-sink/clean-up/cleaned-mark.ts';
+import { type CliResult, cli, cliHere, startCli } from '../support/cli.ts';
 import { startPostgres, type TestPostgres } from '../support/postgres.ts';
 import { type S3Server, startS3 } from '../support/s3.ts';
 
@@ -72,7 +75,7 @@ describe('the command line', () => {
   };
 
   it('captures until caught up, verifies, reads, shows what differs, catches up again, and cleans up behind itself', async () => {
-    const captured = await cli(captureArgs('--until-caught-up'));
+    const captured = await cli(captureArgs('--until-caught-up', '--events', url));
     succeeded(captured);
     expect(captured.stdout.split('\n').sort()).toEqual([
       '',
@@ -82,6 +85,10 @@ describe('the command line', () => {
     const verified = await verify();
     succeeded(verified);
     expect(verified.stdout).toBe('public.events\tidentical\t2\t2\t\npublic.users\tidentical\t100\t100\t\n');
+    // The capture has drained: what lies behind is what opening the snapshot wrote.
+    expect(verified.stderr).toMatch(
+      /are \d+ bytes of WAL behind the database, where no row of these tables differs: WAL is written without changes too/,
+    );
 
     await sql(`UPDATE users SET email = 'changed' WHERE id = 7; DELETE FROM events`);
     const behind = await verify('--wait', '1s');
@@ -92,8 +99,38 @@ describe('the command line', () => {
     );
     expect(behind.stderr).toContain('bytes of WAL behind');
 
-    succeeded(await cli(captureArgs('--until-caught-up')));
-    succeeded(await verify('--tables', 'public.*'));
+    const eventFiles = pathToFileURL(join(dir, database, 'recorded')).href;
+    succeeded(await cli(captureArgs('--until-caught-up', '--events', eventFiles, '--slow-threshold', '1ms')));
+    succeeded(await verify('--tables', 'public.*,!public.millrace_*'));
+    const life = [
+      'pipeline_started',
+      'pipeline_running',
+      'pipeline_caught_up',
+      'pipeline_stopping',
+      'pipeline_drained',
+      'pipeline_stopped',
+    ];
+    const told = async (from: string, ...extra: string[]) => {
+      const printed = await cliHere(['events', '--from', from, ...extra]);
+      succeeded(printed);
+      const events = printed.stdout
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line) as { type: string; payload: object });
+      return { text: printed.stdout, events, lives: events.map(({ type }) => type).filter((type) => type.startsWith('pipeline_')) };
+    };
+    // The captured database has a table `events` of its own, which nobody touches.
+    const first = await told(url);
+    expect(first.lives).toEqual(life);
+    expect(first.text).not.toContain('first-light');
+    expect(first.events.map(({ type }) => type)).toEqual(
+      expect.arrayContaining(['slot_created', 'table_snapshot_completed', 'target_opened', 'schema_file_written']),
+    );
+    expect(first.events.at(-1)!.payload).toMatchObject({ pipeline: `${database}_slot`, drained: true, rows: 102 });
+    const second = await told(eventFiles);
+    expect(second.lives).toEqual(life);
+    expect(second.events.map(({ type }) => type)).toContain('slow_operation');
+    expect((await told(eventFiles, '--table', 'millrace_events', '--type', 'pipeline_stopped')).events).toHaveLength(1);
     const read = await cli(['read', '--to', target(), '--table', 'public.users']);
     succeeded(read);
     const lines = read.stdout
@@ -112,13 +149,29 @@ describe('the command line', () => {
     });
     expect(lines[100]).toMatchObject({ op: 'U', ordinal: 0, data: { id: '7', email: 'changed' } });
 
+    const store = await openStore(target());
+    const job = {
+      mark: NOTHING_CLEANED,
+      before: '9999-01-01',
+      publishedTs: await checkpointOf(),
+      isStopped: () => false,
+      onKept: () => {},
+    };
+    expect((await cleanUp({ store, ...job })).files).toBeGreaterThan(0);
+    await store.close();
+    const lacking = await verify('--tables', 'public.users');
+    expect([lacking.code, lacking.stdout]).toEqual([
+      1,
+      expect.stringMatching(/^public\.users\tdifferent\t100\t0\tclean-up has removed its changes up to \d+\/0: .*--resnapshot/),
+    ]);
+
     const names = ['--slot', `${database}_slot`, '--publication', `${database}_pub`];
     const removed = await cli(['teardown', '--from', url, ...names]);
     succeeded(removed);
     expect(removed.stdout).toBe(`slot\t${database}_slot\tdropped\npublication\t${database}_pub\tdropped\n`);
     const again = await cli(['teardown', '--from', url, ...names]);
     expect(again.stdout).toBe(`slot\t${database}_slot\tabsent\npublication\t${database}_pub\tabsent\n`);
-  }, 60_000);
+  }, 120_000);
 
   it.each(['SIGINT', 'SIGTERM'] as const)(
     'on %s drains, writes the final checkpoint and exits 0',

@@ -8,6 +8,8 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { runCommandLine } from '../../bin/command-line.ts';
 import { dmlEvent, RowBlockWriter } from '../../lib/events/index.ts';
 import { openStore } from '../../lib/stores/index.ts';
+import { cleanUp } from '../../pipelines/cloud-storage-sink/clean-up/clean-up.ts';
+import { NOTHING_CLEANED } from '../../pipelines/cloud-storage-sink/clean-up/cleaned-mark.ts';
 import { startCli } from '../support/cli.ts';
 import { runSink, type Transaction, table } from '../support/sink-world.ts';
 
@@ -69,6 +71,20 @@ describe('millrace read', () => {
     expect(await readFile(cursor, 'utf8')).toBe('my notes');
     expect(await read('--cursor', '')).toMatchObject({ code: 2, stderr: expect.stringContaining('MR_INVALID_OPTION') });
     expect(await read('--cursor', dir)).toMatchObject({ code: 2, stderr: expect.stringContaining('MR_INVALID_OPTION') });
+  });
+
+  it('says so when clean-up has removed older changes, and refuses a cursor that has not come so far', async () => {
+    const cursor = join(dir, 'read.cursor');
+    await capture(2n);
+    expect(await read('--cursor', cursor)).toMatchObject({ code: 0, ids: ['1', '2'] });
+    await capture(4n, 2n);
+    const store = await openStore(uri);
+    const job = { store, mark: NOTHING_CLEANED, before: '9999-01-01', publishedTs: 4n, isStopped: () => false, onKept: () => {} };
+    expect(await cleanUp(job)).toMatchObject({ directories: 1 });
+    await store.close();
+    expect(await read('--cursor', cursor)).toMatchObject({ code: 1, ids: [], stderr: expect.stringContaining('MR_HISTORY_REMOVED') });
+    const { code, stderr } = await read();
+    expect([code, stderr]).toEqual([0, expect.stringMatching(/"removedUpTo":"4\/0".*what is printed begins behind them/)]);
   });
 
   it('--interval has a bound', async () => {

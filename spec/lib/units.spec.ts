@@ -49,6 +49,8 @@ describe('parseDurationMs', () => {
     ['1h', 3_600_000],
     ['1m30s', 90_000],
     ['1.5h', 5_400_000],
+    ['90d', 90 * 86_400_000],
+    ['1d12h', 129_600_000],
     ['0s', 0],
     [' 2s ', 2000],
     [250, 250],
@@ -56,7 +58,7 @@ describe('parseDurationMs', () => {
     expect(parseDurationMs(text, 'wait')).toBe(ms);
   });
 
-  it.each<[string | number]>([['5'], [''], ['s'], ['-5s'], ['5 seconds'], ['5d'], ['s5'], ['1m30'], [-1], [Number.NaN]])(
+  it.each<[string | number]>([['5'], [''], ['s'], ['-5s'], ['5 seconds'], ['5w'], ['s5'], ['1m30'], [-1], [Number.NaN]])(
     'refuses %j, because a duration needs its unit',
     (text) => {
       expect(() => parseDurationMs(text, 'wait')).toThrow(/MR_INVALID_OPTION: option wait is .*a duration such as/);

@@ -44,7 +44,7 @@ export function dataDirectory(table: NamedTable, version: bigint, date: string, 
 
 /** The date folder at a wall-clock time, in UTC (upstream: the process's zone, which moves files when a node's setting does). */
 export function dateComponent(nowMs: number, separator: DateSeparator): string {
-  return new Date(nowMs).toISOString().slice(0, DATE_LENGTHS[separator]);
+  return separator === 'none' ? '' : new Date(nowMs).toISOString().slice(0, DATE_LENGTHS[separator]);
 }
 
 /** `CDC[_<dispatcher>_]<index>`, without a suffix; data file, sidecar and index file share it. The first index is 1. */

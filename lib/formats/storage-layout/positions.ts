@@ -19,6 +19,13 @@ export interface Positions {
   readonly bytes: number;
   readonly crc32: number;
   readonly runs: readonly PositionRun[];
+  /** Whose rows they are; files from before it was written do not say. */
+  readonly dispatcher?: string;
+  /**
+   * Left out for none. Runs that broke off described a file of the same number, which may have come after all: the file is whichever of all these it matches in
+   * `bytes` and `crc32`.
+   */
+  readonly alternatives?: readonly Positions[];
 }
 
 /** The runs of a block, row by row. The two rows of a split key update share their ordinal, so the second begins a new run. */
@@ -73,17 +80,30 @@ export function matchesPositions(positions: Positions, parts: readonly Uint8Arra
   return actual.bytes === positions.bytes && actual.crc32 === positions.crc32 && actual.rows === positions.rows;
 }
 
-/** `{"v":1,"rows":N,"bytes":N,"crc32":N,"runs":[["<commitTs>",first,last],…]}`. */
+/** `{"v":1,"rows":N,"bytes":N,"crc32":N[,"dispatcher":"<hex>"][,"or":[…]],"runs":[["<commitTs>",first,last],…]}`; `or` has the alternatives, in the same form without `v`. */
 export function stringifyPositions(positions: Positions): string {
-  const runs = positions.runs.map(({ commitTs, first, last }) => `["${commitTs}",${first},${last}]`);
-  return `${stringifyJson({ v: 1, rows: positions.rows, bytes: positions.bytes, crc32: positions.crc32 }).slice(0, -1)},"runs":[${runs.join(',')}]}`;
+  return `{"v":1,${stringifyDescription(positions).slice(1)}`;
+}
+
+/** A description of a file, without a version: an alternative in a sidecar. */
+export function stringifyDescription({ rows, bytes, crc32, dispatcher, alternatives = [], runs }: Positions): string {
+  const texts = runs.map(({ commitTs, first, last }) => `["${commitTs}",${first},${last}]`);
+  const owner = dispatcher === undefined ? '' : `"dispatcher":${JSON.stringify(dispatcher)},`;
+  const others = alternatives.length === 0 ? '' : `"or":[${alternatives.map(stringifyDescription).join()}],`;
+  return `{${stringifyJson({ rows, bytes, crc32 }).slice(1, -1)},${owner}${others}"runs":[${texts.join()}]}`;
 }
 
 /** Reads a sidecar. Throws MR_STORAGE_FILE_MALFORMED, also when the runs do not add up to the rows. */
 export function parsePositions(content: string, path: string): Positions {
   const { members, malformed } = parseStoredJson(content, path, 1);
-  const { rows, bytes, crc32: checksum, runs } = members;
+  return describedBy(members, malformed);
+}
+
+function describedBy(members: Readonly<Record<string, unknown>>, malformed: (reason: string) => Error): Positions {
+  const { rows, bytes, crc32: checksum, dispatcher, or, runs } = members;
   if (!isCount(rows) || !isCount(bytes) || !isCount(checksum) || !Array.isArray(runs)) throw malformed('a member is missing');
+  if (dispatcher !== undefined && typeof dispatcher !== 'string') throw malformed('dispatcher is no text');
+  if (or !== undefined && !Array.isArray(or)) throw malformed('or is no list');
   const parsed = runs.map((run: unknown) => {
     const [text, first, last] = Array.isArray(run) ? (run as unknown[]) : [];
     const commitTs = parseCommitTs(text);
@@ -93,7 +113,12 @@ export function parsePositions(content: string, path: string): Positions {
     return { commitTs, first, last };
   });
   if (rowsOfRuns(parsed) !== rows) throw malformed('its runs are not as many rows as it says');
-  return { rows, bytes, crc32: checksum, runs: parsed };
+  const alternatives = or?.map((one: unknown) => describedBy((one ?? {}) as Record<string, unknown>, malformed));
+  return {
+    ...{ rows, bytes, crc32: checksum, runs: parsed },
+    ...(dispatcher !== undefined && { dispatcher }),
+    ...(alternatives !== undefined && { alternatives }),
+  };
 }
 
 function appendRun(runs: PositionRun[], run: PositionRun): void {

@@ -86,10 +86,17 @@ export function stringifySchemaFile(file: SchemaFile): string {
 
 /** CRC-32 of what makes two versions read alike: names and columns, whatever their order; not the version or the statement. */
 export function schemaChecksum(file: SchemaFile): number {
+  const known = checksums.get(file);
+  if (known !== undefined) return known;
   const columns = file.TableColumns.map(orderKeys).sort((a, b) => Buffer.compare(Buffer.from(a.ColumnName), Buffer.from(b.ColumnName)));
   const hashed = { Table: file.Table, Schema: file.Schema, Version: 0, TableColumns: columns, TableColumnsTotal: columns.length };
-  return crc32(stringifyJson(hashed as unknown as JsonValue, INDENT));
+  const checksum = crc32(stringifyJson(hashed as unknown as JsonValue, INDENT));
+  checksums.set(file, checksum);
+  return checksum;
 }
+
+/** Whoever writes or looks for a version asks several times. */
+const checksums = new WeakMap<SchemaFile, number>();
 
 /** `<table>/meta/schema_<version>_<checksum>.json`, `<schema>/meta/…` for a file without a table, under any options. */
 export function schemaFilePath(file: SchemaFile, tableId: number, options: PathOptions = DEFAULT_PATH_OPTIONS): string {

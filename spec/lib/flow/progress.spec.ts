@@ -134,7 +134,7 @@ describe('Progress', () => {
   });
 
   describe('the ack of a delivery', () => {
-    it('is enqueued when all of its events are, once (upstream woke on the first)', () => {
+    it('(!) §3: is enqueued when all of its events are, once (upstream woke on the first)', () => {
       const { register, events } = run();
       const log = watch(register('a@5 b@5 ddl:a@6')[0]!);
       for (const number of [2, 0]) events[number]!.ack.postEnqueue();

@@ -5,7 +5,8 @@ import { chunksOf, gather } from '../../support/blocks.ts';
 
 const decode = (text: string | Uint8Array, size?: number) =>
   gather(canalJsonReader().decode([], chunksOf(Buffer.from(text as string), size)));
-const message = (type: string, data: string, old = 'null', tail = ',"_tidb":{"commitTs":438347201540472834}') =>
+const TIDB = ',"_tidb":{"commitTs":438347201540472834}';
+const message = (type: string, data: string, old = 'null', tail = TIDB) =>
   `{"id":0,"type":"${type}","sqlType":{"a":4},"old":${old},"data":${data}${tail}}`;
 
 describe('canalJsonReader', () => {
@@ -27,6 +28,15 @@ describe('canalJsonReader', () => {
 
   it('reads a row without the extension as commit-ts 0', async () => {
     expect((await decode(message('INSERT', '[{"a":"1"}]', 'null', '')))[0]?.commitTs).toBe(0n);
+  });
+
+  it.each([
+    ['text that looks like it', message('INSERT', '[{"a":"\\"_tidb\\":{\\"commitTs\\":438347201540472833}"}]')],
+    ['another object that has one too', message('INSERT', '[{}]', 'null', `,"x":{"_tidb":{"commitTs":438347201540472833}}${TIDB}`)],
+    ['a space behind the colon', message('INSERT', '[{}]', 'null', TIDB.replaceAll(':', ': '))],
+    ['another member before it', message('INSERT', '[{}]', 'null', TIDB.replace('{', '{"onlyHandleKey":true,'))],
+  ])('reads the exact commit-ts of a row with %s', async (_, text) => {
+    expect((await decode(text))[0]?.commitTs).toBe(438347201540472834n);
   });
 
   it('keeps a column called __proto__', async () => {

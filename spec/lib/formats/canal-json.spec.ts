@@ -116,7 +116,7 @@ describe('canalJson', () => {
     expect(rowsOf(block, { contentCompatible: true })[0]?.old).toEqual([{ a: 'w' }]);
   });
 
-  it('(!) mysqlType and sqlType have the table’s order of columns, which upstream’s hash map does not', () => {
+  it('(!) §6.2: mysqlType and sqlType have the table’s order of columns, which upstream’s hash map does not', () => {
     const [row] = rowsOf(typedBlock);
     const names = TYPED.columns.map(({ name }) => name);
     expect(Object.keys(row?.mysqlType ?? {})).toEqual(names);

@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import { crc32Of } from '../../../lib/formats/checksum.ts';
+import fc from 'fast-check';
+import { crc32Combine, crc32Of, crc32OfPieces } from '../../../lib/formats/checksum.ts';
 
 describe('crc32Of', () => {
   it('is CRC-32/IEEE', () => {
@@ -11,5 +12,32 @@ describe('crc32Of', () => {
     for (const empty of [Buffer.alloc(0), Buffer.from(new ArrayBuffer(0)), new Uint8Array(0)]) {
       expect(crc32Of(Buffer.from('56789'), crc32Of(empty, sum))).toBe(0xcbf43926);
     }
+  });
+});
+
+describe('crc32Combine', () => {
+  it('is the checksum of the joined bytes, whatever they are and however they are cut', () => {
+    const piece = fc.uint8Array({ maxLength: 700 });
+    fc.assert(
+      fc.property(fc.array(piece, { maxLength: 6 }), (pieces) => {
+        const combined = pieces.reduce((sum, bytes) => crc32Combine(sum, crc32Of(bytes), bytes.length), 0);
+        expect(combined).toBe(crc32Of(Buffer.concat(pieces)));
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it.each([1, 255, 256, 257, 65_535, 65_536, 65_537, 16_777_215, 16_777_217])(
+    'goes over %d bytes, whatever their number has as digits',
+    (length) => {
+      const [a, b] = [Buffer.from('before'), Buffer.alloc(length, 'row')];
+      expect(crc32Combine(crc32Of(a), crc32Of(b), length)).toBe(crc32OfPieces([a, b]));
+    },
+  );
+
+  it('goes over more bytes than 32 bits count, as many steps of fewer do', () => {
+    const zeroes = (sum: number, bytes: number) => crc32Combine(sum, 0, bytes);
+    const start = crc32Of(Buffer.from('x'));
+    expect(zeroes(start, 2 ** 33 + 7)).toBe(zeroes(zeroes(zeroes(zeroes(zeroes(start, 2 ** 31), 2 ** 31), 2 ** 31), 2 ** 31), 7));
   });
 });

@@ -84,7 +84,7 @@ describe('csvReader', () => {
   });
 
   it.each([{}, { quote: '' }, { delimiter: '***', quote: '' }, { delimiter: '[*]', quote: "'" }])(
-    'gives rows or the typed error for any bytes, with %j',
+    'tiflow #9969: gives rows or the typed error for any bytes, with %j',
     async (options) => {
       const alphabet = ['I', 'D', 'U', '"', "'", ',', '*', '[*]', '\\', 'N', '\r', '\n', '\r\n', '1', 'true', 'é', '"I","t","s",7,'];
       await fc.assert(

@@ -59,11 +59,11 @@ describe('csv', () => {
     ['***', 'abc***def', 'abc\\*\\*\\*def'],
     ['，', 'a，b', 'a\\，b'],
     [',', '', ''],
-  ])('without a quote and with delimiter %s escapes %j', (delimiter, text, field) => {
+  ])('tiflow #9969: without a quote and with delimiter %s escapes %j', (delimiter, text, field) => {
     expect(note(text, { ...LF, quote: '', delimiter })).toBe(['I', 't', 'public', '1', `${field}\n`].join(delimiter));
   });
 
-  it('escapes the beginning of a delimiter that would join with the delimiter behind it', () => {
+  it('tiflow #9969: escapes the beginning of a delimiter that would join with the delimiter behind it', () => {
     const block = blockOf(tableOf(['a text', 'b text']), [{ insert: ['x*', 'y'] }]);
     expect(encode(block, { ...LF, quote: '', delimiter: '**' })).toBe('I**t**public**x\\***y\n');
   });
@@ -148,13 +148,13 @@ describe('csv', () => {
     );
   });
 
-  it('quotes a name of the header that holds a separator (finding 5: unquoted CSV header)', () => {
+  it('(!) §6.1, hyp 5: quotes a name of the header that holds a separator, which upstream writes bare', () => {
     const table = tableOf([{ name: 'a,b' }, { name: 'c"d' }, { name: 'e f' }]);
     const header = csv({ ...LF, outputFieldHeader: true }).header(table);
     expect(header?.toString()).toBe('ticdc-meta$operation,ticdc-meta$table,ticdc-meta$schema,"a,b","c""d",e f\n');
   });
 
-  it('finding 2 [hyp]: a row has as many fields as the schema file has columns, and the header names just these', () => {
+  it('hyp 2: a row has as many fields as the schema file has columns, and the header names just these', () => {
     const table = tableOf(['!id int8', 'a text', 'b bool']);
     const options = { ...LF, outputFieldHeader: true };
     const names = schemaFileOf(table).TableColumns.map(({ ColumnName }) => ColumnName);
@@ -167,7 +167,7 @@ describe('csv', () => {
     ).toHaveLength(names.length);
   });
 
-  it('finding 3 [hyp]: no value of an enum is fatal', () => {
+  it('(!) §6.1, hyp 3: no value of an enum is fatal', () => {
     const block = blockOf(tableOf(['e enum']), [{ insert: [''] }, { insert: ['0'] }, { insert: [null] }]);
     expect(encode(block)).toBe('"I","t","public",""\n"I","t","public","0"\n"I","t","public",\\N\n');
   });

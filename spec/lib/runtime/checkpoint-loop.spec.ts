@@ -24,6 +24,15 @@ describe('the checkpoints of a run', () => {
     expect(world.entries('save', 'publish', 'confirm')).toEqual(['save 5', 'publish 5', 'confirm 5', 'publish 5 final']);
   });
 
+  it('publishes what is stored as a run begins: a crash may have come between the two, and a quiet source brings no newer one', async () => {
+    const world = new World();
+    world.stored = { checkpointTs: 5n, sourceState: null };
+    const running = run(pipelineIn(world, { source: { stays: true } }));
+    await firstValueFrom(running.status$.pipe(filter(({ phase }) => phase === 'streaming')));
+    expect(world.entries('claim', 'publish', 'confirm')).toEqual(['claim world-1', 'publish 5']);
+    await running.stop();
+  });
+
   it('I1: confirms and publishes nothing when the save fails, and ends with the failure', async () => {
     const world = new World();
     const onSave = () => Promise.reject(new Error('disk gone'));

@@ -43,7 +43,7 @@ describe('paths', () => {
     expect(dataDirectory({ ...TABLE, isPartition: true }, 1n, date, options)).toBe(directory);
   });
 
-  it('finding 9 [hyp], §5.1 (!): no two dispatchers have one text, which decimal halves without a separator do', () => {
+  it('(!) §5.1, hyp 9: no two dispatchers have one text, which decimal halves without a separator do', () => {
     const upstream = (id: DispatcherId) => `${dispatcherHalves(id).low}${dispatcherHalves(id).high}`;
     const [a, b] = [dispatcherId(1n, 11n), dispatcherId(11n, 1n)];
     expect(upstream(a)).toBe(upstream(b));
@@ -52,11 +52,11 @@ describe('paths', () => {
     expect(indexFilePath('d', a, ACROSS)).not.toBe(indexFilePath('d', b, ACROSS));
   });
 
-  it('lets an index wider than its digits overflow them (tiflow #8919)', () => {
+  it('tiflow #8919: lets an index wider than its digits overflow them', () => {
     expect(fileStem(12345678, DISPATCHER, { ...DEFAULT_PATH_OPTIONS, fileIndexDigit: 6 })).toBe('CDC12345678');
   });
 
-  it('escapes names, so that none leaves its folder', () => {
+  it('(!) §5.1, hyp 4: escapes names, so that none leaves its folder', () => {
     expect(dataDirectory({ schema: '..', name: 'a/b 2026-06-23', tableId: 1 }, 1n, '')).toBe('%2E./a%2Fb%202026-06-23/1');
   });
 
