@@ -18,6 +18,8 @@ export interface BatchResult {
   readonly steps: number;
   /** Over all traces, in whatever order they ran. */
   readonly hash: bigint;
+  /** Of this process, collector and compiler included, for each seed that passed. */
+  readonly cpuMs: readonly number[];
   readonly failure: SeedFailure | null;
 }
 
@@ -42,18 +44,22 @@ export function runSeed(name: string, seed: number, scenarios = SCENARIOS): Prom
 export async function runBatch({ scenario, from, count }: Batch, scenarios = SCENARIOS): Promise<BatchResult> {
   let steps = 0;
   let hash = 0n;
+  const cpuMs: number[] = [];
   for (let seed = from; seed < from + count; seed++) {
     try {
+      const before = process.cpuUsage();
       const result = await runSeed(scenario, seed, scenarios);
+      const { user, system } = process.cpuUsage(before);
+      cpuMs.push((user + system) / 1000);
       steps += result.steps;
       hash ^= BigInt(`0x${result.hash}`);
     } catch (error) {
       // What is no finding of the simulation is a fault of the scenario: its stack is of use.
       const message = isMillraceError(error, 'MR_SIMULATION_FAILED') ? error.message : `seed ${seed}: ${stackOf(error)}`;
-      return { from, passed: seed - from, steps, hash, failure: { seed, message } };
+      return { from, passed: seed - from, steps, hash, cpuMs, failure: { seed, message } };
     }
   }
-  return { from, passed: count, steps, hash, failure: null };
+  return { from, passed: count, steps, hash, cpuMs, failure: null };
 }
 
 export interface Campaign {
@@ -72,6 +78,8 @@ export interface CampaignResult {
   readonly steps: number;
   /** 16 hex digits over the traces of all seeds. */
   readonly hash: string;
+  /** Of the seeds that passed, ascending. */
+  readonly cpuMs: readonly number[];
   /** That of the lowest seed of those that were found. */
   readonly failure: SeedFailure | null;
 }
@@ -82,6 +90,7 @@ export async function runCampaign({ scenario, from, count, jobs, scenarios, onPr
   let passed = 0;
   let steps = 0;
   let hash = 0n;
+  const cpuMs: number[] = [];
   const failures: SeedFailure[] = [];
   const size = Math.max(1, Math.min(BATCH_SEEDS, Math.ceil(count / jobs)));
   const work = async (run: (batch: Batch) => Promise<BatchResult>) => {
@@ -92,6 +101,7 @@ export async function runCampaign({ scenario, from, count, jobs, scenarios, onPr
       passed += result.passed;
       steps += result.steps;
       hash ^= result.hash;
+      cpuMs.push(...result.cpuMs);
       if (result.failure !== null) failures.push(result.failure);
       onProgress(passed);
     }
@@ -105,7 +115,9 @@ export async function runCampaign({ scenario, from, count, jobs, scenarios, onPr
       for (const worker of workers) worker.stop();
     }
   }
-  return { passed, steps, hash: hash.toString(16).padStart(16, '0'), failure: failures.sort((a, b) => a.seed - b.seed)[0] ?? null };
+  cpuMs.sort((a, b) => a - b);
+  const [failure = null] = failures.sort((a, b) => a.seed - b.seed);
+  return { passed, steps, hash: hash.toString(16).padStart(16, '0'), cpuMs, failure };
 }
 
 const BATCH_SEEDS = 20;

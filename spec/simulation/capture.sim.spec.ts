@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { isMillraceError } from '../../lib/errors.ts';
 import { type SimulationResult, simulate } from '../../lib/testing/index.ts';
+import { CALM } from './capture/calm.ts';
 import { capture } from './capture/capture.ts';
 import { HONEST } from './capture/parts.ts';
 import { RULES } from './capture/rules.ts';
@@ -36,6 +37,16 @@ describe('a capture under every fault', () => {
     },
     TIMEOUT_MS,
   );
+
+  it('I1–I10: comes in one run where nothing goes wrong', async () => {
+    for (let seed = 1; seed <= 10; seed++) {
+      const { trace } = await simulate({ seed, world: (sim) => capture(sim, HONEST, CALM) });
+      expect({ firstFault: trace.firstFault, ends: trace.lines().filter(({ who }) => who === 'supervisor') }).toEqual({
+        firstFault: null,
+        ends: [],
+      });
+    }
+  });
 
   it('does the same for the same seed, whatever ran before', async () => {
     const hashes = async () => [(await run(7)).hash, (await run(8)).hash];

@@ -51,6 +51,13 @@ describe('the simulate command', () => {
     expect(stdout).toMatch(/log-disk {2}write[\s\S]*good: seed 5 passes: \d+ steps, \d+ virtual ms, trace hash \w{16}\n$/);
   });
 
+  it('says what a seed costs, apart from what it found', async () => {
+    const { code, stdout, stderr } = await run('--scenario', 'good', '--seeds', '3');
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^good: seeds 1 to 3 pass: \d+ steps, hash over all traces \w{16}\n$/);
+    expect(stderr).toMatch(/^good: \d+\.\d ms of CPU a seed in the median, \d+\.\d at best$/m);
+  });
+
   it("keeps a scenario's own limits", async () => {
     expect(await run('--scenario', 'broken', '--seeds', '3')).toMatchObject({
       code: 1,

@@ -99,8 +99,12 @@ async function campaign({ scenario, seeds, from, jobs }: Options, { scenarios, s
     toldMs = performance.now();
     stderr.write(`${scenario}: ${passed} of ${seeds} seeds, ${rate(passed)}\n`);
   };
-  const { passed, steps, hash, failure } = await runCampaign({ scenario, from, count: seeds, jobs, scenarios, onProgress });
+  const { passed, steps, hash, cpuMs, failure } = await runCampaign({ scenario, from, count: seeds, jobs, scenarios, onProgress });
   stderr.write(`${scenario}: ${passed} seeds pass, ${rate(passed)}, ${jobs} processes\n`);
+  const [best, median] = [cpuMs[0], cpuMs[cpuMs.length >> 1]];
+  if (best !== undefined && median !== undefined) {
+    stderr.write(`${scenario}: ${median.toFixed(1)} ms of CPU a seed in the median, ${best.toFixed(1)} at best\n`);
+  }
   if (failure !== null) {
     stdout.write(`${scenario}: ${failure.message}\n`);
     return 1;

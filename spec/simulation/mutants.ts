@@ -4,6 +4,7 @@ import type { Rule } from './capture/rules.ts';
 import { BORDER_MUTANTS } from './mutants/borders.ts';
 import { SINK_MUTANTS } from './mutants/sink.ts';
 import { SOURCE_MUTANTS } from './mutants/source.ts';
+import { SPOOL_MUTANTS } from './mutants/spool.ts';
 
 /** A capture with one part replaced by a broken one: a bug that a peer had, or that is easily made. Production code knows nothing of it. */
 export interface Mutant {
@@ -20,4 +21,4 @@ export interface Mutant {
   parts(honest: CaptureParts): Partial<CaptureParts>;
 }
 
-export const MUTANTS: readonly Mutant[] = [...SINK_MUTANTS, ...SOURCE_MUTANTS, ...BORDER_MUTANTS];
+export const MUTANTS: readonly Mutant[] = [...SINK_MUTANTS, ...SOURCE_MUTANTS, ...BORDER_MUTANTS, ...SPOOL_MUTANTS];

@@ -1,6 +1,6 @@
 import { isMillraceError, reasonOf } from '../../../lib/errors.ts';
 import { compose } from '../../../lib/flow/index.ts';
-import { definePipeline, fileCheckpoint, type PipelineDefinition, type Running, run, type Stage } from '../../../lib/index.ts';
+import { definePipeline, fileCheckpoint, type PipelineDefinition, type Running, run, type Sink, type Stage } from '../../../lib/index.ts';
 import { SimDisk, type SimNode, SimObjectStore, type Simulation } from '../../../lib/testing/index.ts';
 import { filterTables } from '../../../operators/index.ts';
 import { composeSink, type SINK_OPERATORS } from '../../../pipelines/cloud-storage-sink/cloud-storage.ts';
@@ -13,6 +13,7 @@ import { readBack, readRows } from './read-back.ts';
 import { RULES } from './rules.ts';
 import { SessionOrigin } from './session-origin.ts';
 import { SimCheckpoints } from './sim-checkpoints.ts';
+import { SpoolWatch } from './spool-watch.ts';
 import { StallingStore } from './stalling-store.ts';
 import { WatchedStore } from './watched-store.ts';
 
@@ -20,28 +21,42 @@ import { WatchedStore } from './watched-store.ts';
  * A capture from end to end on one node under every fault: source → operators → cloud storage sink → checkpoint, run again whenever it ends. Then calm: everything
  * committed must come, and readers must see it once, in order.
  */
-export async function capture(sim: Simulation, parts: CaptureParts = HONEST, plan: Partial<Plan> = {}): Promise<void> {
+export async function capture(
+  sim: Simulation,
+  parts: CaptureParts = HONEST,
+  plan: Partial<Plan> = {},
+  meddle: (world: Meddling) => void = () => {},
+): Promise<void> {
   const world = new CaptureWorld(sim, { ...planOf(sim), ...plan }, parts);
+  meddle(world);
   world.start();
   await world.live();
 }
 
+/** What whoever meddles with a capture may see of it. */
+export interface Meddling {
+  readonly node: SimNode;
+  readonly target: WatchedStore;
+}
+
 const PIPELINE = 'capture';
 
-class CaptureWorld {
+class CaptureWorld implements Meddling {
+  readonly node: SimNode;
+  readonly target: WatchedStore;
   readonly #sim: Simulation;
   readonly #plan: Plan;
   readonly #parts: CaptureParts;
   readonly #origin: Origin;
-  readonly #node: SimNode;
   readonly #disk: SimDisk;
   readonly #checkpoints: SimCheckpoints;
-  readonly #target: WatchedStore;
   readonly #stalling: StallingStore;
   readonly #store: SimObjectStore;
   readonly #monitor: Monitor;
+  readonly #spool: SpoolWatch | null;
   #running: Running | null = null;
   #isOver = false;
+  #onDown = () => {};
   /** The slot is gone, and so many runs have said so. */
   #isLost = false;
   #lostFailures = 0;
@@ -51,23 +66,28 @@ class CaptureWorld {
     this.#plan = plan;
     this.#parts = parts;
     this.#origin = plan.origin === 'postgres' ? new PostgresOrigin(sim, plan, parts) : new SessionOrigin(sim, plan, parts);
-    this.#node = sim.node('node', { faults: plan.nodeFaults, restartAfterMs: [0, 500] });
-    this.#monitor = new Monitor(sim, this.#node, this.#origin);
-    this.#disk = new SimDisk(sim, { node: this.#node, faults: plan.diskFaults });
+    this.node = sim.node('node', { faults: plan.nodeFaults, restartAfterMs: [0, 500] });
+    // Sources without numbers repeat; and a clock that jumps by days takes a run away from the folders that it would look into.
+    const isOnce = !this.#origin.mayRepeat && (plan.sink.dateSeparator === 'none' || plan.nodeFaults.skewMs === 0);
+    this.#monitor = new Monitor(sim, this.node, this.#origin, { isOnce, isInOrder: plan.spool === null });
+    this.#disk = new SimDisk(sim, { node: this.node, faults: plan.diskFaults });
+    const broken = this.#monitor.broken.bind(this.#monitor);
+    this.#spool = plan.spool === null ? null : new SpoolWatch(sim, this.node, plan.spool, broken);
     this.#checkpoints = new SimCheckpoints(sim, plan.diskFaults.fails ?? 0);
-    this.#target = new WatchedStore(this.#monitor);
-    this.#stalling = new StallingStore(sim, this.#target);
+    this.target = new WatchedStore(this.#monitor);
+    this.#stalling = new StallingStore(sim, this.target);
     this.#store = new SimObjectStore(sim, { latencyMs: plan.storeLatencyMs, faults: plan.storeFaults, objects: this.#stalling });
   }
 
   start(): void {
     this.#sim.onCalm(() => this.#origin.calm());
     const down = () => {
-      this.#origin.abandon(this.#node.clock);
+      this.#origin.abandon(this.node.clock);
+      this.#onDown();
       if (this.#sim.chance(this.#plan.reads)) void this.#readBack();
     };
-    this.#node.attach({ crash: down, kill: down });
-    this.#node.run(() => this.#supervise());
+    this.node.attach({ crash: down, kill: down });
+    this.node.run(() => this.#supervise());
     this.#trouble();
   }
 
@@ -88,14 +108,34 @@ class CaptureWorld {
     for (let i = 0; i < 3; i++) endTs = origin.filtered();
     const isPassed = (ts: bigint | null) => ts !== null && ts >= endTs;
     await sim.eventually(RULES.filtered, () => isPassed(monitor.confirmedTs) && isPassed(origin.serverTs() ?? endTs), 60_000);
-    this.#isOver = true;
-    await this.#running?.stop();
+    await this.#end();
     if (monitor.publishedTs !== monitor.storedTs) {
       monitor.broken('liveness', `the target's last checkpoint is ${monitor.publishedTs}, and ${monitor.storedTs} is stored`);
     }
+    await this.#spool?.ended(PIPELINE);
     await this.#readBack();
     // Reading everything once more costs half as much as the whole run.
     if (sim.chance(this.#plan.rebuilds)) await readRows(this.#readers());
+  }
+
+  /** Stops the run; if the node goes down meanwhile, the one that begins after that, when it has told the target where it begins. */
+  async #end(): Promise<void> {
+    const running = this.#running;
+    let isDown = false;
+    const down = new Promise<void>((resolve) => {
+      this.#onDown = () => {
+        isDown = true;
+        resolve();
+      };
+    });
+    this.#isOver = true;
+    await Promise.race([running?.stop(), down]);
+    if (!isDown) return;
+    this.#isOver = false;
+    const monitor = this.#monitor;
+    const { claims } = monitor;
+    await this.#sim.eventually(RULES.liveness, () => monitor.claims > claims && monitor.publishedTs === monitor.storedTs, 60_000);
+    await this.#end();
   }
 
   /** I6: what cannot be read again is a loud failure, for as long as it lasts, and never a gap. */
@@ -122,7 +162,7 @@ class CaptureWorld {
   /** Runs the pipeline whenever it does not run. */
   async #supervise(): Promise<void> {
     const sim = this.#sim;
-    const { clock } = this.#node;
+    const { clock } = this.node;
     const definition = this.#definition();
     while (!this.#isOver) {
       const running = run(definition, { clock, maxBytesInFlight: this.#plan.maxBytesInFlight });
@@ -150,35 +190,43 @@ class CaptureWorld {
     const code = isMillraceError(error) ? error.code : 'none';
     this.#sim.note('supervisor', `the run failed: ${reasonOf(error)}`);
     if (this.#isLost && LOST.has(code)) this.#lostFailures++;
-    else if (!TRANSIENT.has(code)) this.#monitor.broken('errors', reasonOf(error));
+    else if (!TRANSIENT.has(code) && this.#spool?.explains(code) !== true) this.#monitor.broken('errors', reasonOf(error));
   }
 
   #definition(): PipelineDefinition {
     const parts = this.#parts;
     const monitor = this.#monitor;
-    const { dropped, checkpointOnDisk, sink } = this.#plan;
+    const { dropped, checkpointOnDisk } = this.#plan;
+    const port = this.node.port.bind(this.node);
     const stages: Stage[] = [...this.#origin.stages(), ...(dropped === null ? [] : [filterTables(['*.*', `!${dropped}`])])];
-    const port = this.#node.port.bind(this.#node);
     const stored = checkpointOnDisk ? fileCheckpoint('/state', { disk: parts.disk(port(this.#disk)) }) : port(this.#checkpoints);
     return definePipeline({
       name: PIPELINE,
       source: parts.source(monitor.source(this.#origin.source)),
       stages: parts.stages(stages),
-      sink: parts.sink(monitor.sink(composeSink({ ...sink, store: parts.store(port(this.#store)) }, this.#operators()))),
+      sink: parts.sink(monitor.sink(this.#sink(port))),
       checkpoint: parts.checkpoint(monitor.checkpoint(stored)),
     });
   }
 
-  /** The sink's operators with memory for some rows only, and the acks looked at. */
+  #sink(port: <T extends object>(target: T) => T): Sink {
+    const { sink, memory, spool } = this.#plan;
+    const store = this.#parts.store(port(this.#store));
+    // For some rows only, so that acks are held.
+    const limits = { highBytes: memory.high, lowBytes: memory.low };
+    if (this.#spool === null || spool === null) return composeSink({ ...sink, store }, this.#operators(), { limits });
+    const { disk, options } = this.#spool;
+    const machine = { disk: this.#parts.spoolDisk(port(disk)), limits: { ...limits, segmentBytes: spool.segmentBytes } };
+    return this.#spool.sink(composeSink({ ...sink, ...options, store }, this.#operators(), machine));
+  }
+
+  /** The sink's operators, with the acks looked at. */
   #operators(): typeof SINK_OPERATORS {
     const { operators } = this.#parts;
-    const { high, low } = this.#plan.memory;
     return {
       ...operators,
       trackProgress: () => compose('trackProgress', operators.trackProgress(), this.#monitor.ackWatch()),
-      watermarkBackpressure: () => operators.watermarkBackpressure({ high, low }),
-      flushBy: (options) => operators.flushBy({ ...options, quota: high }),
-      writeFiles: (target, _low, track) => operators.writeFiles(target, low, track),
+      ...(this.#spool !== null && { spoolRows: this.#spool.ackWatch(operators.spoolRows) }),
     };
   }
 
@@ -202,7 +250,7 @@ class CaptureWorld {
   }
 
   #readers() {
-    return { store: this.#target, origin: this.#origin, broken: this.#monitor.broken.bind(this.#monitor) };
+    return { store: this.target, origin: this.#origin, broken: this.#monitor.broken.bind(this.#monitor) };
   }
 
   #readBack(): Promise<void> {
@@ -228,6 +276,8 @@ const TRANSIENT: ReadonlySet<string> = new Set([
   'MR_SERVER_ERROR',
   'MR_SLOT_ACTIVE',
   'MR_FOREIGN_FILE',
+  // The claim of a run that was given up came late, behind that of the next.
+  'MR_STALE_EPOCH',
   'MR_DRAIN_TIMEOUT',
   // A run that ended while its store did not answer still holds its place.
   'MR_ALREADY_RUNNING',

@@ -6,6 +6,8 @@ export interface Expected {
   readonly rows: number;
   /** So many of them a reader of the target can see, in one file. A TRUNCATE counts 1. */
   shown: number;
+  /** So many rows of it are published, in all files. */
+  published: number;
 }
 
 /** What must come of one table, in position order, and how much of it a reader of the target can see. Its origin keeps it up as the database goes on. */
@@ -50,7 +52,7 @@ export class ExpectedTable {
       this.#byPosition.set(commitTs, ofCommit);
     }
     ofCommit.set(ordinal, this.changes.length);
-    this.changes.push({ commitTs, ordinal, rows, shown: 0 });
+    this.changes.push({ commitTs, ordinal, rows, shown: 0, published: 0 });
   }
 
   /** The place of a position in `changes`; −1 when nothing is expected there. */

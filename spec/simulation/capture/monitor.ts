@@ -19,15 +19,25 @@ export class Monitor implements StoreWatcher {
   storedTs: bigint | null = null;
   publishedTs: bigint | null = null;
   confirmedTs: bigint | null = null;
+  /** How often a run took the target over: everything that it needs is open then. */
+  claims = 0;
   readonly #sim: Simulation;
   readonly #node: SimNode;
   readonly #origin: Origin;
+  readonly #isOnce: boolean;
+  readonly #isInOrder: boolean;
   readonly #byName: ReadonlyMap<string, ExpectedTable>;
   #acks: AckOrder;
   /** What the last check rested on. */
   #checked = { storedTs: -1n, expected: 0 };
 
-  constructor(sim: Simulation, node: SimNode, origin: Origin) {
+  /**
+   * @param isOnce whether no row may be published twice, by a restart either.
+   * @param isInOrder whether all enqueue acks run in the order in which the events came: none waits for a disk that another does not need.
+   */
+  constructor(sim: Simulation, node: SimNode, origin: Origin, { isOnce, isInOrder }: { isOnce: boolean; isInOrder: boolean }) {
+    this.#isOnce = isOnce;
+    this.#isInOrder = isInOrder;
     this.#node = node;
     this.#sim = sim;
     this.#origin = origin;
@@ -60,6 +70,7 @@ export class Monitor implements StoreWatcher {
       ...source,
       open: async (context) => {
         const opened = await source.open(context);
+        this.#begins(context.checkpointTs);
         return {
           get identity() {
             return opened.identity;
@@ -67,6 +78,7 @@ export class Monitor implements StoreWatcher {
           get headTs() {
             return opened.headTs;
           },
+          hasOrdinals: opened.hasOrdinals ?? false,
           deliveries: opened.deliveries,
           confirm: (checkpointTs) => {
             this.#confirming(checkpointTs);
@@ -110,7 +122,10 @@ export class Monitor implements StoreWatcher {
           get identity() {
             return opened.identity;
           },
-          claim: (identity) => opened.claim(identity),
+          claim: async (identity, source) => {
+            await opened.claim(identity, source);
+            this.claims++;
+          },
           write: (deliveries) => opened.write(deliveries.pipe(tap((delivery) => this.#arrived(arrivals, delivery)))),
           publishCheckpoint: (checkpointTs, final) => opened.publishCheckpoint(checkpointTs, final),
           close: () => opened.close(),
@@ -151,6 +166,9 @@ export class Monitor implements StoreWatcher {
         const change = table.changes[index]!;
         // Rows of one position in two files are no group: readers take the second for a repetition.
         if (change.rows > 0 && count > change.shown) change.shown = count;
+        if (++change.published > Math.max(1, change.rows) && this.#isOnce) {
+          this.broken('once', `${name}: ${commitTs}/${ordinal} is published again`);
+        }
       }
     }
   }
@@ -182,6 +200,11 @@ export class Monitor implements StoreWatcher {
       this.broken('readable', `${checkpointTs} is published, and ${this.storedTs} is stored`);
     }
     this.publishedTs = checkpointTs;
+  }
+
+  /** What a run begins with is a confirmation too. */
+  #begins(checkpointTs: bigint | null): void {
+    if (checkpointTs !== null && (this.confirmedTs === null || checkpointTs > this.confirmedTs)) this.#confirming(checkpointTs);
   }
 
   #loaded(loaded: Checkpoint | null): void {
@@ -246,7 +269,7 @@ export class Monitor implements StoreWatcher {
       this.#checkFlushed(event);
     });
     event.ack.addPostEnqueue(() => {
-      if (!acks.enqueued(entry)) this.broken('fifo', 'an event is enqueue-acked while an earlier one is held');
+      if (!acks.enqueued(entry) && this.#isInOrder) this.broken('fifo', 'an event is enqueue-acked while an earlier one is held');
     });
   }
 

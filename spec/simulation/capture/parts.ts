@@ -19,6 +19,8 @@ export interface CaptureParts {
   store(store: ObjectStore): ObjectStore;
   /** Between the checkpoint file and its disk. */
   disk(disk: Disk): Disk;
+  /** Between the spool and its own. */
+  spoolDisk(disk: Disk): Disk;
   stages(stages: readonly Stage[]): readonly Stage[];
 }
 
@@ -34,5 +36,6 @@ export const HONEST: CaptureParts = {
   sink: (sink) => sink,
   store: (store) => store,
   disk: (disk) => disk,
+  spoolDisk: (disk) => disk,
   stages: (stages) => stages,
 };

@@ -1,5 +1,5 @@
 import type { DiskFaults, NodeFaults, Range, Simulation, StoreFaults } from '../../../lib/testing/index.ts';
-import type { SimPostgresFaults } from '../../../lib/testing/simulator/postgres/index.ts';
+import type { SimDatabase, SimPostgresFaults, WorkloadWeights } from '../../../lib/testing/simulator/postgres/index.ts';
 import type { SimSessionFaults } from '../../../lib/testing/simulator/session/index.ts';
 import type { CloudStorageOptions } from '../../../pipelines/index.ts';
 
@@ -13,11 +13,17 @@ export interface Plan {
   readonly changesBefore: number;
   readonly snapshot: 'initial' | 'never';
   readonly unchangedToast: boolean;
+  /** Transactions one after another, in the place of random ones. */
+  readonly script: Script | null;
+  /** How often each kind of transaction comes; what is left out is as in `Workload`. */
+  readonly weights: Partial<WorkloadWeights>;
   /** A table that a stage drops; null for none. */
   readonly dropped: string | null;
   readonly sink: Omit<CloudStorageOptions, 'store' | 'uri'>;
   /** The watermarks of the sink, scaled to what the scenario sends. */
   readonly memory: { readonly high: number; readonly low: number };
+  /** Where rows of the sink wait beyond what stays in memory; null: all of them in memory. */
+  readonly spool: SpoolPlan | null;
   readonly maxBytesInFlight: number;
   readonly maxDeliveryBytes: number;
   /** On a disk; else in a store that keeps what it was given. */
@@ -42,6 +48,20 @@ export interface Plan {
   readonly reads: number;
 }
 
+/** What is committed, each so many ms behind the one before. */
+export type Script = readonly { readonly afterMs: number; commit(database: SimDatabase): void }[];
+
+/** A spool, and the disk that it is on. */
+export interface SpoolPlan {
+  readonly memoryBytes: number;
+  readonly diskQuotaBytes: number;
+  readonly segmentBytes: number;
+  /** Room on the disk, whatever the quota says. */
+  readonly capacityBytes: number;
+  readonly latencyMs: Range;
+  readonly faults: DiskFaults;
+}
+
 /** Each kind of fault is there in some seeds and not in others: bugs hide behind the faults of other kinds. */
 export function planOf(sim: Simulation): Plan {
   const isSession = sim.chance(0.2);
@@ -56,6 +76,8 @@ export function planOf(sim: Simulation): Plan {
     changesBefore: sim.chance(0.7) ? sim.between(0, 40) : 0,
     snapshot: sim.chance(0.8) ? 'initial' : 'never',
     unchangedToast: !isCsv && sim.chance(0.5),
+    script: null,
+    weights: {},
     dropped: !isSession && sim.chance(0.3) ? 'shop.items' : null,
     sink: {
       protocol: isCsv ? 'csv' : 'canal-json',
@@ -68,6 +90,7 @@ export function planOf(sim: Simulation): Plan {
         : { outputRawChangeEvent: sim.chance(0.2) }),
     },
     memory: { high, low: Math.floor(high * 0.7) },
+    spool: null,
     maxBytesInFlight: sim.pick([2000, 16_000, 8 * 1024 * 1024]),
     maxDeliveryBytes: sim.pick([500, 3000, 1024 * 1024]),
     checkpointOnDisk: sim.chance(0.25),
@@ -90,9 +113,6 @@ export function planOf(sim: Simulation): Plan {
       after: some(0.4, 0.02),
       throttled: some(0.2, 0.02),
       timeout: some(0.2, 0.01),
-      // No store can be asked to forget a write that it has not answered: one that comes later than that, behind the writes of the next run, takes back an index
-      // file. It takes a compare-and-set to be safe from it.
-      never: 1,
     },
     storeStallMs: sim.chance(0.1) ? sim.between(3000, 30_000) : 0,
     diskFaults: { fails: some(0.2, 0.005), syncFails: some(0.2, 0.005), full: some(0.2, 0.005), slow: some(0.2, 0.02) },

@@ -37,7 +37,7 @@ export class PostgresOrigin implements Origin {
     const random = () => sim.random();
     const database = new SimDatabase({ random, now: () => sim.clock.now() });
     this.#database = database;
-    this.#workload = new Workload(database, { random, unchangedToast: plan.unchangedToast });
+    this.#workload = new Workload(database, { random, unchangedToast: plan.unchangedToast, weights: plan.weights });
     const server = new SimServer({ database, sim, clock: sim.clock, faults: plan.serverFaults });
     this.#server = server;
     const { maxDeliveryBytes, snapshot } = plan;
@@ -59,9 +59,13 @@ export class PostgresOrigin implements Origin {
     return [];
   }
 
-  live(): Promise<void> {
-    const { changes, gapMs } = this.#plan;
-    return this.#workload.run(this.#sim.clock, { changes, gapMs });
+  async live(): Promise<void> {
+    const { changes, gapMs, script } = this.#plan;
+    if (script === null) return this.#workload.run(this.#sim.clock, { changes, gapMs });
+    for (const { afterMs, commit } of script) {
+      await this.#sim.sleep(afterMs);
+      commit(this.#database);
+    }
   }
 
   filtered(): bigint {

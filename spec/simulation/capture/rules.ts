@@ -13,8 +13,10 @@ export const RULES = {
   monotone: 'a checkpoint never goes back',
   order: 'changes of a table arrive in position order, each once',
   drain: 'the files of a table are complete before its next version begins',
+  once: 'the files hold each row once',
   reader: 'a reader sees each change once, in order, and nothing else',
   rows: 'the rows rebuilt from the files are those of the database',
+  spool: 'a spool begins empty, keeps to its quota and leaves nothing behind',
   liveness: 'everything committed comes',
   errors: 'nothing fails without a fault',
 } as const;

@@ -51,9 +51,12 @@ function copied(value: JsonValue): JsonValue {
   if (typeof value === 'bigint') return value <= MAX_SAFE && value >= -MAX_SAFE ? Number(value) : value;
   if (value === null || typeof value !== 'object') return value;
   if (Array.isArray(value)) return value.map(copied);
-  const members: Record<string, JsonValue> = {};
-  for (const [name, member] of Object.entries(value as Record<string, JsonValue | undefined>)) {
-    if (member !== undefined) members[name] = copied(member);
+  // The engine copies an object much faster than a loop over its members.
+  const members = { ...value } as Record<string, JsonValue | undefined>;
+  for (const name in members) {
+    const member = members[name];
+    if (member === undefined) delete members[name];
+    else if (typeof member === 'object' || typeof member === 'bigint') members[name] = copied(member);
   }
   return members;
 }

@@ -1,4 +1,4 @@
-import type { ObjectBody, ObjectInfo, ObjectStore } from '../../../lib/stores/index.ts';
+import type { ObjectBody, ObjectInfo, ObjectStore, ObjectVersion, VersionedObject } from '../../../lib/stores/index.ts';
 import type { Simulation } from '../../../lib/testing/index.ts';
 
 /** A store that for a while takes what it is given and does not say so. */
@@ -30,6 +30,14 @@ export class StallingStore implements ObjectStore {
     return this.#late(this.#objects.putIfAbsent(key, body));
   }
 
+  putIf(key: string, body: ObjectBody, expected: ObjectVersion | null): Promise<ObjectVersion | null> {
+    return this.#late(this.#objects.putIf(key, body, expected));
+  }
+
+  getVersioned(key: string): Promise<VersionedObject | null> {
+    return this.#objects.getVersioned(key);
+  }
+
   get(key: string): Promise<Buffer | null> {
     return this.#objects.get(key);
   }
@@ -40,6 +48,10 @@ export class StallingStore implements ObjectStore {
 
   exists(key: string): Promise<boolean> {
     return this.#objects.exists(key);
+  }
+
+  folders(prefix: string, before?: string): AsyncIterable<string> {
+    return this.#objects.folders(prefix, before);
   }
 
   list(prefix: string): AsyncIterable<ObjectInfo> {

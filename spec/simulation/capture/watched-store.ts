@@ -1,5 +1,5 @@
 import { crc32 } from 'node:zlib';
-import type { ObjectBody, ObjectInfo, ObjectStore } from '../../../lib/stores/index.ts';
+import type { ObjectBody, ObjectInfo, ObjectStore, ObjectVersion, VersionedObject } from '../../../lib/stores/index.ts';
 import { MemoryStore } from '../../../lib/stores/index.ts';
 import type { Rule } from './rules.ts';
 
@@ -45,6 +45,14 @@ export class WatchedStore implements ObjectStore {
     this.capabilities = this.#objects.capabilities;
   }
 
+  /** Data files that no index file names. */
+  get orphans(): readonly string[] {
+    return [...this.#contents.keys()].filter((key) => {
+      const file = DATA_FILE.exec(key);
+      return file !== null && Number(file[2]) > (this.#published.get(`${file[1]}/meta/CDC.index`) ?? 0);
+    });
+  }
+
   put(key: string, body: ObjectBody): Promise<void> {
     const before = this.#contents.get(key);
     const content = wholeOf(body);
@@ -61,6 +69,21 @@ export class WatchedStore implements ObjectStore {
     return this.#objects.putIfAbsent(key, [content]);
   }
 
+  async putIf(key: string, body: ObjectBody, expected: ObjectVersion | null): Promise<ObjectVersion | null> {
+    const before = this.#contents.get(key);
+    const content = wholeOf(body);
+    const version = await this.#objects.putIf(key, [content], expected);
+    if (version !== null) {
+      this.#contents.set(key, content);
+      this.#changed(key, before, content);
+    }
+    return version;
+  }
+
+  getVersioned(key: string): Promise<VersionedObject | null> {
+    return this.#objects.getVersioned(key);
+  }
+
   get(key: string): Promise<Buffer | null> {
     return this.#objects.get(key);
   }
@@ -73,6 +96,10 @@ export class WatchedStore implements ObjectStore {
     return this.#objects.exists(key);
   }
 
+  folders(prefix: string, before?: string): AsyncIterable<string> {
+    return this.#objects.folders(prefix, before);
+  }
+
   list(prefix: string): AsyncIterable<ObjectInfo> {
     return this.#objects.list(prefix);
   }
@@ -80,7 +107,7 @@ export class WatchedStore implements ObjectStore {
   delete(key: string): Promise<void> {
     this.#contents.delete(key);
     const schema = SCHEMA_FILE.exec(key);
-    if (schema !== null) this.#watcher.removed(tableOf(key), BigInt(schema[1]!));
+    if (schema !== null && !this.#isMarked(key)) this.#watcher.removed(tableOf(key), BigInt(schema[1]!));
     if (key.endsWith('.index')) this.#published.delete(key);
     return this.#objects.delete(key);
   }
@@ -91,6 +118,8 @@ export class WatchedStore implements ObjectStore {
 
   #changed(key: string, before: Buffer | undefined, content: Buffer): void {
     const schema = SCHEMA_FILE.exec(key);
+    const mark = REMOVED_MARK.exec(key);
+    if (mark !== null && before === undefined) this.#watcher.removed(tableOf(key), BigInt(mark[1]!));
     if (key === 'metadata') this.#watcher.publishing(BigInt(/(\d+)/.exec(content.toString())![1]!));
     else if (key.endsWith('.index')) this.#indexed(key, content.toString());
     else if (schema !== null) this.#began(key, BigInt(schema[1]!));
@@ -132,12 +161,22 @@ export class WatchedStore implements ObjectStore {
       this.#broken(`the index names ${path}, and ${file === undefined ? 'it' : 'its sidecar'} is not there`);
       return;
     }
-    const { bytes, crc32: checksum, runs } = JSON.parse(sidecar.toString()) as Sidecar;
-    if (file.length !== bytes || crc32(file) !== checksum) this.#broken(`${path} is published and is not what its sidecar says`);
+    const described = JSON.parse(sidecar.toString()) as Sidecar;
+    const found = [described, ...(described.or ?? [])].find((one) => one.bytes === file.length && one.crc32 === crc32(file));
+    if (found === undefined) {
+      this.#broken(`${path} is published and is not what its sidecar says`);
+      return;
+    }
+    const { runs } = found;
     this.#watcher.shown(
       tableOf(path),
       runs.map(([commitTs, first, last]) => ({ commitTs: BigInt(commitTs), first, last })),
     );
+  }
+
+  /** Whether the version of a schema file is removed already: it has come late. */
+  #isMarked(key: string): boolean {
+    return this.#contents.has(key.replace(/_\d{10}\.json$/, '.removed'));
   }
 
   #broken(reason: string): void {
@@ -152,12 +191,16 @@ function wholeOf(body: ObjectBody): Buffer {
 }
 
 const SCHEMA_FILE = /\/meta\/schema_(\d+)_\d{10}\.json$/;
+const REMOVED_MARK = /\/meta\/schema_(\d+)\.removed$/;
+const DATA_FILE = /^(.*)\/CDC(\d+)\.(?:json|csv)$/;
 const DATA_OR_SIDECAR = /^(.*?)(?:\/meta)?\/CDC(\d+)\.\w+$/;
 
 interface Sidecar {
   readonly bytes: number;
   readonly crc32: number;
   readonly runs: readonly (readonly [commitTs: string, first: number, last: number])[];
+  /** Of runs that broke off at this number. */
+  readonly or?: readonly Sidecar[];
 }
 
 /** `schema.table`; the names of the scenario need no escapes. */

@@ -1,5 +1,5 @@
 import type { Checkpoint, CheckpointStore } from '../../../lib/index.ts';
-import type { Disk, DiskFile, ObjectBody, ObjectInfo, ObjectStore } from '../../../lib/stores/index.ts';
+import type { Disk, DiskFile, ObjectBody, ObjectInfo, ObjectStore, ObjectVersion, VersionedObject } from '../../../lib/stores/index.ts';
 import type { Mutant } from '../mutants.ts';
 
 /** What stands between the capture and its object store, its checkpoints and its disk. */
@@ -26,6 +26,15 @@ export const BORDER_MUTANTS: readonly Mutant[] = [
     breaks: ['published'],
     seeds: 20,
     parts: () => ({ store: (store) => new Forgetting(store) }),
+  },
+  {
+    name: 'an index without compare-and-set',
+    hazard:
+      'a put that was given up comes late, behind those of the next run, and an index file goes back: what it named is hidden or written over',
+    breaks: ['published', 'once', 'durable', 'reader'],
+    seeds: 40,
+    plan: { storeFaults: { timeout: 0.03, timeoutMs: 300, lateMs: [0, 1500], never: 0 } },
+    parts: () => ({ store: (store) => new Unconditional(store) }),
   },
   {
     name: 'confirmed before it is stored',
@@ -71,6 +80,14 @@ class Passing implements ObjectStore {
     return this.store.putIfAbsent(key, body);
   }
 
+  putIf(key: string, body: ObjectBody, expected: ObjectVersion | null): Promise<ObjectVersion | null> {
+    return this.store.putIf(key, body, expected);
+  }
+
+  getVersioned(key: string): Promise<VersionedObject | null> {
+    return this.store.getVersioned(key);
+  }
+
   get(key: string): Promise<Buffer | null> {
     return this.store.get(key);
   }
@@ -81,6 +98,10 @@ class Passing implements ObjectStore {
 
   exists(key: string): Promise<boolean> {
     return this.store.exists(key);
+  }
+
+  folders(prefix: string, before?: string): AsyncIterable<string> {
+    return this.store.folders(prefix, before);
   }
 
   list(prefix: string): AsyncIterable<ObjectInfo> {
@@ -106,10 +127,10 @@ class IndexFirst extends Passing {
     return true;
   }
 
-  override async put(key: string, body: ObjectBody): Promise<void> {
-    await super.put(key, body);
-    if (!key.endsWith('.index')) return;
-    for (const [file, content] of this.#waiting.splice(0)) await super.putIfAbsent(file, content);
+  override async putIf(key: string, body: ObjectBody, expected: ObjectVersion | null): Promise<ObjectVersion | null> {
+    const version = await super.putIf(key, body, expected);
+    if (key.endsWith('.index')) for (const [file, content] of this.#waiting.splice(0)) await super.putIfAbsent(file, content);
+    return version;
   }
 }
 
@@ -122,12 +143,31 @@ class Swallowing extends Passing {
   override putIfAbsent(key: string, body: ObjectBody): Promise<boolean> {
     return super.putIfAbsent(key, body).catch(() => true);
   }
+
+  override putIf(key: string, body: ObjectBody, expected: ObjectVersion | null): Promise<ObjectVersion | null> {
+    return super.putIf(key, body, expected).catch(() => '' as ObjectVersion);
+  }
+}
+
+/** Writes index files whatever stands there. */
+class Unconditional extends Passing {
+  override async putIf(key: string, body: ObjectBody, expected: ObjectVersion | null): Promise<ObjectVersion | null> {
+    if (!key.endsWith('.index')) return super.putIf(key, body, expected);
+    await super.put(key, body);
+    return (await super.getVersioned(key))?.version ?? null;
+  }
 }
 
 /** Knows of no file from before. */
 class Forgetting extends Passing {
-  override async get(key: string): Promise<Buffer | null> {
-    return key.endsWith('.index') ? null : super.get(key);
+  override async getVersioned(key: string): Promise<VersionedObject | null> {
+    return /\/CDC[^/]*$/.test(key) ? null : super.getVersioned(key);
+  }
+
+  override async putIf(key: string, body: ObjectBody, expected: ObjectVersion | null): Promise<ObjectVersion | null> {
+    if (!/\/CDC[^/]*$/.test(key)) return super.putIf(key, body, expected);
+    await super.put(key, body);
+    return '' as ObjectVersion;
   }
 
   override async exists(key: string): Promise<boolean> {

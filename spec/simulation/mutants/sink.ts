@@ -1,22 +1,50 @@
 import { filter, map, Observable, type OperatorFunction, tap } from 'rxjs';
-import { type ChangeEvent, Delivery, type DmlEvent, type DrainMarker, isAckedEvent, withRows } from '../../../lib/events/index.ts';
+import {
+  type ChangeEvent,
+  Delivery,
+  type DmlEvent,
+  type DrainMarker,
+  isAckedEvent,
+  TwoStageAck,
+  withRows,
+} from '../../../lib/events/index.ts';
 import { type Context, link, type Operator, operator, type Stage } from '../../../lib/flow/index.ts';
-import type { Batchable, Flush, Weighed } from '../../../operators/index.ts';
+import type { Entry } from '../../../lib/spool/entry.ts';
+import type { Batchable, Flush } from '../../../operators/index.ts';
 import { SINK_OPERATORS as HONEST } from '../../../pipelines/cloud-storage-sink/cloud-storage.ts';
-import type { WriteItem } from '../../../pipelines/cloud-storage-sink/write-files.ts';
+import type { WriteItem } from '../../../pipelines/cloud-storage-sink/files/write-files.ts';
+import type { EncodedRows } from '../../../pipelines/cloud-storage-sink/rows/encoded-rows.ts';
+import type { SpooledRows } from '../../../pipelines/cloud-storage-sink/rows/spool-rows.ts';
 import type { Mutant } from '../mutants.ts';
 
 /** Broken operators of the sink. */
 export const SINK_MUTANTS: readonly Mutant[] = [
+  {
+    name: 'a replay is written again',
+    hazard: 'what a crash left between the files and the checkpoint is published a second time (spec storage-sink §9.2: at least once)',
+    breaks: ['once'],
+    seeds: 15,
+    plan: { origin: 'postgres' },
+    parts: sink({ dropPublished: () => stage('dropPublished', () => (source) => source) }),
+  },
+  {
+    name: 'a replay is dropped by its transaction',
+    hazard:
+      'what is published is known by its commit-ts alone: the rest of a transaction whose first rows were published is dropped with them',
+    breaks: ['durable', 'group', 'snapshot', 'boundary', 'liveness', 'drain', 'reader'],
+    seeds: 40,
+    plan: { origin: 'postgres' },
+    parts: sink({ dropPublished: (target, track) => byTransaction(HONEST.dropPublished(target, track)) }),
+  },
   {
     name: 'ack before durable',
     hazard: 'rows are flush-acked when they are handed to the writer: a crash then loses them (file sinks that ack what they have batched)',
     breaks: ['durable', 'group', 'snapshot'],
     seeds: 3,
     parts: sink({
-      writeFiles: (target, low, track) =>
-        before(HONEST.writeFiles(target, low, track), (item: WriteItem) => {
-          if ('events' in item) for (const { ack } of item.events) ack.postFlush();
+      writeFiles: (target, track) =>
+        before(HONEST.writeFiles(target, track), (item: WriteItem) => {
+          if ('events' in item) for (const { entry } of item.events) (entry as Entry).ack.postFlush();
         }),
     }),
   },
@@ -99,7 +127,7 @@ export const SINK_MUTANTS: readonly Mutant[] = [
     breaks: ['fifo'],
     seeds: 50,
     plan: { memory: { high: 2500, low: 100 }, maxBytesInFlight: 8 * 1024 * 1024 },
-    parts: sink({ watermarkBackpressure: ({ high, low }) => forgetful(high, low) }),
+    parts: sink({ spoolRows: (spool) => forgetful(HONEST.spoolRows(spool), 2500, 100) }),
   },
   {
     name: 'an interval flush is lost',
@@ -119,7 +147,7 @@ export const SINK_MUTANTS: readonly Mutant[] = [
       flushBy: (options) =>
         losing(HONEST.flushBy(options), (flush) => {
           if (flush.reason !== 'close') return false;
-          for (const { ack } of flush.events as unknown as readonly Weighed[]) ack.postFlush();
+          for (const { entry } of flush.events as unknown as readonly SpooledRows[]) (entry as Entry).ack.postFlush();
           return true;
         }),
     }),
@@ -140,6 +168,27 @@ function sink(broken: Partial<typeof HONEST>): Mutant['parts'] {
 
 function stage(name: string, build: (context: Context) => OperatorFunction<Delivery, Delivery>): Stage {
   return operator<Delivery, Delivery>(name, {}, build);
+}
+
+/** Of a transaction whose first rows are dropped the rest is dropped too. */
+function byTransaction(honest: Stage): Stage {
+  return stage('dropPublished', (context) => (source) => {
+    const dropped = new Map<string, bigint>();
+    const arrived: Delivery[] = [];
+    return source.pipe(
+      tap((delivery) => arrived.push(delivery)),
+      honest.withContext(context),
+      map((delivery) => {
+        const kept = new Set(delivery.events.flatMap((event) => (event.type === 'dml' ? [event.rows.bytes] : [])));
+        for (const event of arrived.shift()!.events) {
+          if (event.type === 'dml' && !kept.has(event.rows.bytes)) dropped.set(event.dispatcher, event.rows.last.commitTs);
+        }
+        return delivery.with(
+          delivery.events.filter((event) => event.type !== 'dml' || event.rows.last.commitTs !== dropped.get(event.dispatcher)),
+        );
+      }),
+    );
+  });
 }
 
 /** The same operator; `look` sees what comes to it. */
@@ -204,10 +253,16 @@ function losing<T extends Batchable>(
 }
 
 /** Holds an ack above the high mark, and no later one once there is room. */
-function forgetful<T extends Weighed>(high: number, low: number): Operator<T | DrainMarker, T | DrainMarker> {
-  return operator<T | DrainMarker, T | DrainMarker>('watermarkBackpressure', {}, ({ gauge }) => (source) => {
+function forgetful(
+  honest: Operator<EncodedRows | DrainMarker, SpooledRows | DrainMarker>,
+  high: number,
+  low: number,
+): Operator<EncodedRows | DrainMarker, SpooledRows | DrainMarker> {
+  return operator('spoolRows', {}, (context) => (source) => {
+    const { gauge } = context;
     return new Observable((subscriber) => {
-      let held: Weighed['ack'][] = [];
+      let held: TwoStageAck[] = [];
+      let last = new TwoStageAck();
       subscriber.add(
         gauge.onRelease(() => {
           if (gauge.level > low) return;
@@ -216,12 +271,21 @@ function forgetful<T extends Weighed>(high: number, low: number): Operator<T | D
           for (const ack of due) ack.postEnqueue();
         }),
       );
-      link(source, subscriber, {
+      const items = source.pipe(
+        map((item) => {
+          if (item.type === 'marker') return item;
+          const { ack } = item;
+          last = ack;
+          const spooled = new TwoStageAck();
+          spooled.addPostFlush(() => ack.postFlush());
+          return { ...item, ack: spooled };
+        }),
+      );
+      link(honest.withContext(context)(items), subscriber, {
         next: (item) => {
-          if (item.type === 'marker') return subscriber.next(item);
-          const { bytes, ack } = item as T;
-          gauge.add(bytes);
+          const ack = last;
           subscriber.next(item);
+          if (item.type === 'marker') return;
           if (gauge.level > high) held.push(ack);
           else ack.postEnqueue();
         },
