@@ -5,6 +5,7 @@ export default {
   testMatch: ['**/*.spec.ts'],
   extensionsToTreatAsEsm: ['.ts'],
   transform: { '^.+\\.ts$': ['@swc/jest', { jsc: { parser: { syntax: 'typescript' }, target: 'es2022' }, module: { type: 'es6' } }] },
-  testTimeout: 30_000,
+  // Ample: what takes a second alone can take twenty where every core is busy.
+  testTimeout: 120_000,
   maxWorkers: 2,
 };

@@ -50,9 +50,15 @@ function slow(store: ObjectStore, milliseconds: number): ObjectStore {
   return {
     uri: store.uri,
     capabilities: store.capabilities,
+    putIf: async (key, body, expected) => {
+      await sleep(milliseconds);
+      return store.putIf(key, body, expected);
+    },
+    getVersioned: (key) => store.getVersioned(key),
     get: (key) => store.get(key),
     read: (key) => store.read(key),
     exists: (key) => store.exists(key),
+    folders: (prefix, before) => store.folders(prefix, before),
     list: (prefix) => store.list(prefix),
     delete: (key) => store.delete(key),
     close: () => store.close(),

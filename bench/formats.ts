@@ -1,62 +1,23 @@
-import {
-  ByteWriter,
-  defineTable,
-  dispatcherOfTable,
-  dmlEvent,
-  OP_DELETE,
-  OP_INSERT,
-  OP_UPDATE,
-  RowBlockBuilder,
-  type Table,
-  writeTuple,
-} from '../lib/events/index.ts';
+import { ByteWriter, dmlEvent, OP_DELETE, OP_INSERT, OP_UPDATE, RowBlockBuilder, type Table } from '../lib/events/index.ts';
 import { canalJson } from '../lib/formats/canal-json.ts';
 import { csv } from '../lib/formats/csv.ts';
 import type { RowEncoder } from '../lib/formats/encoder.ts';
 import { MessageKind, PgoutputReader } from '../lib/formats/pgoutput/index.ts';
-import { type EncodedRows, eventEncoder } from '../pipelines/cloud-storage-sink/encoded-rows.ts';
-import { SegmentPool } from '../pipelines/cloud-storage-sink/segment-pool.ts';
+import { type EncodedRows, eventEncoder } from '../pipelines/cloud-storage-sink/rows/encoded-rows.ts';
+import { SegmentPool } from '../pipelines/cloud-storage-sink/rows/segment-pool.ts';
+import { benchTable, COMMIT_TIME_US, ROWS_PER_TRANSACTION, writeBenchTuple } from './bench-table.ts';
 import { median } from './stats.ts';
 
 const ROUNDS = 5;
 const WARM_UP_ROUNDS = 2;
 const ROWS = 100_000;
-const ROWS_PER_TRANSACTION = 100;
 const ROWS_PER_BLOCK = 2000;
 const SEGMENTS_BYTES = 4 * 1024 * 1024;
-const COMMIT_TIME_US = 1_700_000_000_000_000n;
 /** pgoutput's clock starts in 2000. */
 const POSTGRES_EPOCH_US = 946_684_800_000_000n;
 const NOW_MS = 1_700_000_000_123;
 
-const TABLE = defineTable({
-  dispatcher: dispatcherOfTable('bench', 16384),
-  sourceSchema: 'public',
-  sourceName: 'bench',
-  schema: 'public',
-  name: 'bench',
-  tableId: 16384,
-  version: 1n,
-  replicaIdentity: 'default',
-  columns: [
-    ['id', 'int8', -1],
-    ['customer', 'text', -1],
-    ['amount', 'numeric', ((12 << 16) | 2) + 4],
-    ['status', 'varchar', 20],
-    ['created', 'timestamptz', -1],
-    ['note', 'text', -1],
-  ].map(([name, type, typeModifier], index) => ({
-    name: name as string,
-    wireIndex: index,
-    columnId: index + 1,
-    type: type as string,
-    typeModifier: typeModifier as number,
-    nullable: index > 0,
-    isPrimaryKey: index === 0,
-    isIdentity: index === 0,
-    defaultText: null,
-  })),
-});
+const TABLE = benchTable();
 
 export interface FormatResult {
   readonly name: string;
@@ -133,14 +94,7 @@ function makeMessages(): Messages {
     starts.push(writer.length);
     writer.writeByte(row % 2 === 0 ? MessageKind.insert : MessageKind.update);
     writer.writeBytes(Buffer.from([0, 0, 0x40, 0, 0x4e]));
-    writeTuple(writer, [
-      String(row),
-      `customer ${row % 1000}`,
-      (row % 100_000) / 100 === 0 ? '0.00' : ((row % 100_000) / 100).toFixed(2),
-      row % 3 === 0 ? 'paid' : 'shipped',
-      `2026-03-${String((row % 28) + 1).padStart(2, '0')} 12:34:56.${String(row % 1_000_000).padStart(6, '0')}+00`,
-      row % 10 === 0 ? null : `a note of ordinary length for row ${row}, with "quotes"`,
-    ]);
+    writeBenchTuple(writer, row);
   }
   starts.push(writer.length);
   return { bytes: writer.take(), starts: Int32Array.from(starts) };

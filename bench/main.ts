@@ -1,7 +1,10 @@
 import { drain, snapshot } from './end-to-end.ts';
 import { runNode } from './measured-process.ts';
 import { memory } from './memory.ts';
+import { recorder } from './recorder.ts';
 import { writeResults } from './results.ts';
+import { sink } from './sink.ts';
+import { sinkMemory } from './sink-memory.ts';
 
 // `npm run bench` runs all parts; `npm run bench -- formats snapshot` those named; with `--write` their results go into README.md.
 const PARTS: Readonly<Record<string, () => Promise<string>>> = {
@@ -12,6 +15,11 @@ const PARTS: Readonly<Record<string, () => Promise<string>>> = {
   snapshot,
   operators: () => inProcess('operators'),
   spool: () => inProcess('spool'),
+  sink,
+  dispatchers: () => inProcess('dispatchers'),
+  'early-wake': () => inProcess('early-wake'),
+  'sink-memory': sinkMemory,
+  recorder: () => recorder(),
   memory,
 };
 

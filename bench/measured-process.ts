@@ -6,8 +6,8 @@ import { promisify } from 'node:util';
 import type { Run } from './stats.ts';
 
 /** Runs a bench child (the compiled form of a script of this folder), which prints one JSON line with what it measured of itself. */
-export async function runChild(script: string, args: readonly string[]): Promise<Run> {
-  return JSON.parse((await runNode(script, args)).at(-1)!) as Run;
+export async function runChild<Measured extends Run = Run>(script: string, args: readonly string[]): Promise<Measured> {
+  return JSON.parse((await runNode(script, args)).at(-1)!) as Measured;
 }
 
 /** Runs a script of this folder, compiled, and returns the lines that it printed, at least one. */
@@ -33,14 +33,17 @@ export async function runProgram(command: string, args: readonly string[], env: 
   return { rows, seconds: (performance.now() - start) / 1000, cpuSeconds: null, peakRssMiB: null };
 }
 
-/** In a child: measures `work` and prints the line that `runChild` reads. */
-export async function measureSelf(work: () => Promise<number>): Promise<void> {
+/** In a child: measures `work`, which gives the number of rows, perhaps with other numbers, and prints the line that `runChild` reads. */
+export async function measureSelf(
+  work: () => Promise<number | (Readonly<Record<string, number>> & { readonly rows: number })>,
+): Promise<void> {
   const cpu = process.cpuUsage();
   const start = performance.now();
-  const rows = await work();
+  const result = await work();
   const seconds = (performance.now() - start) / 1000;
   const { user, system } = process.cpuUsage(cpu);
-  const run: Run = { rows, seconds, cpuSeconds: (user + system) / 1e6, peakRssMiB: process.resourceUsage().maxRSS / 1024 };
+  const totals = typeof result === 'number' ? { rows: result } : result;
+  const run: Run = { ...totals, seconds, cpuSeconds: (user + system) / 1e6, peakRssMiB: process.resourceUsage().maxRSS / 1024 };
   process.stdout.write(`\n${JSON.stringify(run)}\n`, () => process.exit(0));
 }
 

@@ -56,6 +56,10 @@ const REFUSED: readonly Case[] = [
   ['pipelines/cloud-storage-sink', "import '../../bin/options.ts';"],
   ['pipelines/cloud-storage-sink', "import '../../lib/testing/index.ts';"],
   ['pipelines', "import '../spec/support/run-world.ts';"],
+  ['pipelines/cloud-storage-sink', "import 'pg';"],
+  ['pipelines/cloud-storage-sink', "import 'croner';"],
+  ['pipelines/event-recorder/handlers', "import '../../../lib/testing/index.ts';"],
+  ['pipelines/event-recorder/handlers', "import '../../../bin/options.ts';"],
   ['bin', "import '../examples/first-light/pipeline.ts';"],
 ];
 
@@ -70,6 +74,7 @@ const ALLOWED: readonly Case[] = [
   ['lib/runtime', "import '../stores/index.ts'; import '../sources/source.ts'; import 'pino';"],
   ['operators', "import '../lib/flow/index.ts'; import { map } from 'rxjs'; map();"],
   ['pipelines/cloud-storage-sink', "import '../storage-reader/index.ts'; import '../../operators/index.ts'; import '../../lib/index.ts';"],
+  ['pipelines/event-recorder/handlers', "import '../rows.ts'; import '../../../lib/index.ts'; import 'pg'; import 'croner';"],
   ['bin', "import '../pipelines/index.ts'; import { Command } from 'commander'; new Command();"],
 ];
 

@@ -61,7 +61,7 @@ const CASES: readonly (readonly [args: readonly string[], ...words: string[]])[]
   [into(`${TO}?file-size=big`), 'option file-size is "big"', '64MiB'],
   [into(`${TO}?worker-count=0`), 'option worker-count is 0', 'greater than 0'],
   [into(`${TO}?worker-count=two`), 'option worker-count is two', 'a whole number'],
-  [into(`${TO}?memory-quota=1KiB`), 'option memory-quota is "1KiB"', 'at least 1MiB'],
+  [into(`${TO}?spool-memory=0`), 'option spool-memory is 0', 'greater than 0'],
   [into(`${TO}?date-separator=hour`), 'option date-separator is hour', 'none, year, month, day'],
   [into(`${TO}?file-index-digit=x`), 'option file-index-digit is x', 'a whole number'],
   [into(`${TO}?terminator=`), 'option terminator is ""', 'at least one character'],

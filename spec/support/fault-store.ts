@@ -1,4 +1,4 @@
-import type { ObjectBody, ObjectStore } from '../../lib/stores/index.ts';
+import type { ObjectBody, ObjectStore, ObjectVersion } from '../../lib/stores/index.ts';
 
 /** Where a store fails: at its `at`-th operation (from 1), before or after the effect; every operation after it fails too, as after a crash. */
 export interface Fault {
@@ -35,6 +35,14 @@ export class FaultStore implements ObjectStore {
     return this.#run(`putIfAbsent ${key}`, () => this.#inner.putIfAbsent(key, body));
   }
 
+  putIf(key: string, body: ObjectBody, expected: ObjectVersion | null) {
+    return this.#run(`putIf ${key}`, () => this.#inner.putIf(key, body, expected));
+  }
+
+  getVersioned(key: string) {
+    return this.#run(`getVersioned ${key}`, () => this.#inner.getVersioned(key));
+  }
+
   get(key: string) {
     return this.#run(`get ${key}`, () => this.#inner.get(key));
   }
@@ -45,6 +53,10 @@ export class FaultStore implements ObjectStore {
 
   exists(key: string) {
     return this.#run(`exists ${key}`, () => this.#inner.exists(key));
+  }
+
+  async *folders(prefix: string, before?: string) {
+    yield* await this.#run(`folders ${prefix}`, async () => this.#inner.folders(prefix, before));
   }
 
   async *list(prefix: string) {

@@ -1,4 +1,4 @@
-import type { ObjectBody } from '../../lib/stores/index.ts';
+import type { ObjectBody, ObjectVersion } from '../../lib/stores/index.ts';
 import { MemoryStore } from '../../lib/stores/index.ts';
 
 /** A store in memory whose writes of chosen keys wait until they are let go. */
@@ -32,6 +32,12 @@ export class GateStore extends MemoryStore {
     await this.#pass(key);
     this.written.push(key);
     return super.putIfAbsent(key, body);
+  }
+
+  override async putIf(key: string, body: ObjectBody, expected: ObjectVersion | null): Promise<ObjectVersion | null> {
+    await this.#pass(key);
+    this.written.push(key);
+    return super.putIf(key, body, expected);
   }
 
   #pass(key: string): Promise<void> {

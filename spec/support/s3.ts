@@ -63,6 +63,8 @@ export interface S3Server {
   conditions: Conditions;
   /** The same for completions of multipart uploads. */
   completions: Conditions;
+  /** The same of If-Match on a put. */
+  replacements: Conditions;
   readonly uploads: MultipartUploads;
   /** CRC32 of the objects, by key, as it is said to who asks. */
   readonly checksums: Map<string, string>;
@@ -120,8 +122,10 @@ export async function startS3(bucket = 'lake'): Promise<S3Server> {
     if (fault?.kind === 'truncate') breakOff(request, response, fault.bytes);
     if (fault?.kind === 'hold') await fault.until;
     const conditions = seen.operation === 'CompleteMultipartUpload' ? server.completions : server.conditions;
-    if (request.headers['if-none-match'] === '*' && conditions !== 'ignored') {
-      if (conditions === 'unsupported') return refuse(request, response, 501, 'NotImplemented');
+    const { 'if-none-match': absent, 'if-match': expected } = request.headers;
+    const isConditional = absent === '*' || (expected !== undefined && request.method !== 'GET');
+    if (isConditional && (absent === '*' ? conditions : server.replacements) !== 'ignored') {
+      if ((absent === '*' ? conditions : server.replacements) === 'unsupported') return refuse(request, response, 501, 'NotImplemented');
       // The condition is judged and the object written in one step.
       const turn = turns.get(seen.key) ?? Promise.resolve();
       turns.set(
@@ -130,7 +134,13 @@ export async function startS3(bucket = 'lake'): Promise<S3Server> {
         turn.then(() => (response.closed ? undefined : new Promise((done) => response.once('close', done)))),
       );
       await turn;
-      if (await s3rver.store.existsObject(bucket, seen.key)) return refuse(request, response, 412, 'PreconditionFailed');
+      const isThere = await s3rver.store.existsObject(bucket, seen.key);
+      if (absent === '*' && isThere) return refuse(request, response, 412, 'PreconditionFailed');
+      if (expected !== undefined) {
+        if (!isThere) return refuse(request, response, 404, 'NoSuchKey');
+        const { etag } = await s3rver.store.getMetadata(bucket, seen.key);
+        if (expected !== etag) return refuse(request, response, 412, 'PreconditionFailed');
+      }
     }
     if (seen.operation !== 'other') return uploads.answer(request, response, seen);
     if (seen.query.get('list-type') === '2') return list(request, response, seen.query);
@@ -149,10 +159,17 @@ export async function startS3(bucket = 'lake'): Promise<S3Server> {
     const { objects } = await s3rver.store.listObjects(name, { prefix: query.get('prefix') ?? '', maxKeys: Number.POSITIVE_INFINITY });
     const after = query.get('continuation-token');
     const from = after === null ? '' : Buffer.from(after, 'base64').toString();
-    const left = objects.filter(({ key }) => compareUtf8(key, from) > 0).sort((a, b) => compareUtf8(a.key, b.key));
+    const entries = withFolders(objects, query.get('prefix') ?? '', query.get('delimiter'));
+    const left = entries.filter(({ key }) => compareUtf8(key, from) > 0).sort((a, b) => compareUtf8(a.key, b.key));
     const page = left.slice(0, Math.min(server.pageSize, Number(query.get('max-keys') ?? 1000)));
     const isTruncated = page.length < left.length;
-    const contents = page.map(({ key, size }) => `<Contents><Key>${encodeKey(key)}</Key><Size>${size}</Size></Contents>`).join('');
+    const contents = page
+      .map(({ key, size }) =>
+        size === null
+          ? `<CommonPrefixes><Prefix>${encodeKey(key)}</Prefix></CommonPrefixes>`
+          : `<Contents><Key>${encodeKey(key)}</Key><Size>${size}</Size></Contents>`,
+      )
+      .join('');
     const token = isTruncated ? `<NextContinuationToken>${Buffer.from(page.at(-1)!.key).toString('base64')}</NextContinuationToken>` : '';
     const body = `<ListBucketResult><EncodingType>url</EncodingType><IsTruncated>${isTruncated}</IsTruncated>${token}${contents}</ListBucketResult>`;
     response.writeHead(200, { 'content-type': 'application/xml' });
@@ -168,6 +185,7 @@ export async function startS3(bucket = 'lake'): Promise<S3Server> {
     requests,
     conditions: 'honoured',
     completions: 'honoured',
+    replacements: 'honoured',
     uploads,
     checksums,
     pageSize: 1000,
@@ -271,6 +289,17 @@ function breakOff(request: IncomingMessage, response: ServerResponse, bytes: num
     request.socket.destroy();
     return response;
   }) as typeof response.end;
+}
+
+/** What is behind a delimiter shows as one folder, without a size. */
+function withFolders(objects: readonly { readonly key: string; readonly size: number }[], prefix: string, delimiter: string | null) {
+  const entries = new Map<string, { key: string; size: number | null }>();
+  for (const { key, size } of objects) {
+    const at = delimiter === null ? -1 : key.indexOf(delimiter, prefix.length);
+    const shown = at < 0 ? { key, size } : { key: key.slice(0, at + 1), size: null };
+    entries.set(shown.key, shown);
+  }
+  return [...entries.values()];
 }
 
 /** As S3 does in a list with `encoding-type=url`. */

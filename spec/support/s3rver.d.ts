@@ -11,6 +11,7 @@ declare module 's3rver' {
 
   interface Store {
     existsObject(bucket: string, key: string): Promise<boolean>;
+    getMetadata(bucket: string, key: string): Promise<{ readonly etag: string }>;
     getBucket(bucket: string): Promise<object | null>;
     putBucket(bucket: string): Promise<object>;
     listObjects(

@@ -8,9 +8,10 @@ import {
   resolvedEvent,
   type Table,
 } from '../../lib/events/index.ts';
-import { type Clock, type Context, createContext, Progress, pump } from '../../lib/flow/index.ts';
+import { type Clock, type Context, createContext, noSystemEvents, Progress, pump, type SystemEvents } from '../../lib/flow/index.ts';
 import type { FlushReport, OpenSink } from '../../lib/runtime/sink.ts';
 import type { ObjectStore } from '../../lib/stores/index.ts';
+import { composeSink, SINK_OPERATORS, type SinkMachine } from '../../pipelines/cloud-storage-sink/cloud-storage.ts';
 import { type CloudStorageOptions, cloudStorage } from '../../pipelines/index.ts';
 
 export function column(name: string, index: number, parts: Partial<Column> = {}): Column {
@@ -78,15 +79,20 @@ export async function runSink(
   store: ObjectStore,
   history: readonly Transaction[],
   options: Partial<CloudStorageOptions> = {},
-  { checkpointTs = 0n, clock }: { checkpointTs?: bigint; clock?: Clock } = {},
+  {
+    checkpointTs = 0n,
+    clock,
+    hasOrdinals = false,
+    events = noSystemEvents,
+  }: { checkpointTs?: bigint; clock?: Clock; hasOrdinals?: boolean; events?: SystemEvents } = {},
 ): Promise<SinkRun> {
   const progress = new Progress(checkpointTs);
-  const context = createContext({ progress, ...(clock && { clock }) });
+  const context = createContext({ progress, events, ...(clock && { clock }) });
   const run: SinkRun = { reports: [], checkpointTs, error: null };
   let sink: OpenSink | null = null;
   try {
     sink = await cloudStorage({ store, protocol: 'canal-json', flushInterval: '10m', ...options }).open({ pipeline: 'world', context });
-    await sink.claim({ source: 'world' });
+    await sink.claim({ source: 'world' }, { hasOrdinals });
     await writeAll(sink, deliveriesOf(history, checkpointTs), run, context);
     await sink.publishCheckpoint(progress.checkpointTs, true);
   } catch (error) {
@@ -137,12 +143,16 @@ export interface OpenWorld {
   close(): Promise<void>;
 }
 
-export async function openWorld(store: ObjectStore, options: Partial<CloudStorageOptions> = {}, clock?: Clock): Promise<OpenWorld> {
-  const context = createContext(clock && { clock });
-  const sink = await cloudStorage({ store, protocol: 'canal-json', dateSeparator: 'none', ...options }).open({
-    pipeline: 'world',
-    context,
-  });
+export async function openWorld(
+  store: ObjectStore,
+  options: Partial<CloudStorageOptions> = {},
+  clock?: Clock,
+  machine: SinkMachine = {},
+  events: SystemEvents = noSystemEvents,
+): Promise<OpenWorld> {
+  const context = createContext({ events, ...(clock && { clock }) });
+  const all = { store, protocol: 'canal-json', dateSeparator: 'none', ...options };
+  const sink = await composeSink(all, SINK_OPERATORS, machine).open({ pipeline: 'world', context });
   await sink.claim({ source: 'world' });
   const deliveries = new Subject<Delivery>();
   const reports: FlushReport[] = [];
