@@ -119,8 +119,7 @@ export class SourceReader {
   async #read(): Promise<boolean> {
     const waiting = new AbortController();
     const tooLate = systemClock.sleep(this.#patienceMs, waiting.signal).then(() => null);
-    const next = await Promise.race([this.#iterator.next(), tooLate]);
-    waiting.abort();
+    const next = await Promise.race([this.#iterator.next(), tooLate]).finally(() => waiting.abort());
     assert.ok(next !== null, `nothing came for ${this.#patienceMs} ms`);
     const { done, value: delivery } = next;
     if (done) return false;

@@ -96,6 +96,27 @@ describe('what a run tells', () => {
     });
   });
 
+  it('of each step of a run that takes long: opening target and source, storing and publishing a checkpoint', async () => {
+    await virtualTime(async ({ clock }) => {
+      const log = new EventLog();
+      const takes = (ms: number) => () => clock.sleep(ms);
+      const definition = pipelineIn(new World(), {
+        source: { ...TWO, onOpen: takes(2000) },
+        sink: { onOpen: takes(3000), onPublish: takes(4000) },
+        store: { onSave: takes(5000) },
+      });
+      await run(definition, { events: log, clock, slowThreshold: '1s' }).done;
+      const slow = log.all.filter(({ type }) => type === 'slow_operation');
+      const told = new Map(slow.map(({ payload, extraRows: [[costMs, , operation]] = [[]] }) => [operation, { costMs, payload }]));
+      expect(Object.fromEntries(told)).toEqual({
+        open_sink: { costMs: 3000n, payload: { pipeline: 'test', sink: 'memory' } },
+        open_source: { costMs: 2000n, payload: { pipeline: 'test', source: 'world' } },
+        save_checkpoint: { costMs: 5000n, payload: { pipeline: 'test', store: 'memory' } },
+        publish_checkpoint: { costMs: 4000n, payload: { pipeline: 'test', checkpoint_ts: '9' } },
+      });
+    });
+  });
+
   it.each<[string, EventPort['record']]>([
     [
       'throws',

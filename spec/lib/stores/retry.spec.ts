@@ -30,6 +30,16 @@ describe('retryTransient', () => {
     }
   });
 
+  it.each([
+    [0, [0, 0, 0, 0, 0]],
+    [0.5, [50, 100, 200, 250, 250]],
+    [0.999, [100, 200, 400, 500, 500]],
+  ])('full jitter: waits for any part of what it may, chance %f', async (chance, sleptMs) => {
+    const clock = { ...instantClock(), random: () => chance };
+    await expect(retryTransient(() => Promise.reject(new Error('away')), always, policy(clock))).rejects.toThrow('away');
+    expect(clock.sleptMs).toEqual(sleptMs);
+  });
+
   it('throws the last failure when it has been repeated often enough', async () => {
     const failing = retryTransient((attempts) => Promise.reject(new Error(`attempt ${attempts}`)), always, policy());
     await expect(failing).rejects.toThrow('attempt 6');

@@ -271,4 +271,24 @@ describe('describeSource notices', () => {
   it('nothing in a source that is whole', async () => {
     expect(await failuresOf((runner) => describeSource('whole', brokenSource({}), runner))).toEqual([]);
   });
+
+  it('and leaves no timer behind that would keep a test run from its end, when the source fails while it is read', async () => {
+    const make = async () => {
+      const fixture = memorySourceFixture(memorySource());
+      const open: Source['open'] = async (context) => {
+        const opened = await fixture.source.open(context);
+        const deliveries = (async function* (): AsyncGenerator<Delivery> {
+          throw new Error('refused');
+        })();
+        return { ...opened, identity: opened.identity, headTs: opened.headTs, status: () => opened.status(), deliveries };
+      };
+      return { ...fixture, source: { name: 'refusing', options: {}, open } };
+    };
+    const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length;
+    const before = timers();
+    expect(await failuresOf((runner) => describeSource('refusing', make, runner))).toContainEqual(
+      expect.stringMatching(/^gives each change/),
+    );
+    expect(timers()).toBe(before);
+  });
 });

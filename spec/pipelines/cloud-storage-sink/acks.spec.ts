@@ -199,7 +199,7 @@ describe('when the cloud storage sink writes a file', () => {
     expect(reports()).toEqual(['public.users 2 interval', 'public.orders 1 interval']);
   });
 
-  it('quota: everything, when the memory is full', async () => {
+  it('quota: everything, when the source is held above the high mark', async () => {
     await start({ spoolDiskQuota: '1MiB' });
     world.send(row(10n, orders, 'x'.repeat(500_000)), row(10n, users, 'x'.repeat(500_000)));
     await settle();

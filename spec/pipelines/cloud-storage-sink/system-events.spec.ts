@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { dmlEvent, RowBlockWriter, type Table } from '../../../lib/events/index.ts';
+import { ddlEvent, dmlEvent, RowBlockWriter, type Table } from '../../../lib/events/index.ts';
 import { MemoryStore, type ObjectBody } from '../../../lib/stores/index.ts';
 import { virtualTime } from '../../../lib/testing/index.ts';
 import { cleanedWorld } from '../../support/cleaned-world.ts';
@@ -110,6 +110,34 @@ describe('what the cloud storage sink tells', () => {
           extraRows: [[31_000n, 30_000, 'write_file', null]],
         },
       ]);
+    });
+  });
+
+  it('of a schema change that waited long for the rows before it, and took long to write', async () => {
+    await virtualTime(async ({ clock }) => {
+      class SlowStore extends MemoryStore {
+        override async putIfAbsent(key: string, body: ObjectBody): Promise<boolean> {
+          if (key.includes('CDC') || key.includes('schema_20')) await clock.sleep(31_000);
+          return super.putIfAbsent(key, body);
+        }
+        override async put(key: string, body: ObjectBody): Promise<void> {
+          if (key.includes('schema_20')) await clock.sleep(31_000);
+          await super.put(key, body);
+        }
+      }
+      const log = new EventLog();
+      const altered = () =>
+        ddlEvent({ position: { commitTs: 20n, ordinal: 0 }, commitTimeUs: 0n, table: users(20n), query: 'ALTER TABLE', action: 5 });
+      const history = [transaction(10n), { commitTs: 20n, events: () => [altered()] }];
+      await runSink(new SlowStore(), history, {}, { clock, events: log.of('world', clock) });
+      const slow = log.all.filter(({ type }) => type === 'slow_operation');
+      expect(new Map(slow.map(({ extraRows, payload }) => [extraRows![0]![2], payload]))).toEqual(
+        new Map<string, object>([
+          ['write_file', expect.objectContaining({ table: 'public.users' })],
+          ['drain', { pipeline: 'world', dispatcher: users().dispatcher }],
+          ['write_schema', { pipeline: 'world', table: 'public.users', version: '20' }],
+        ]),
+      );
     });
   });
 });

@@ -188,8 +188,10 @@ describe('status', () => {
         next: ({ health, delivered }) => seen.push(`${health} ${delivered}`),
         complete: () => seen.push('end'),
       });
-      record(recorder, 1, 150);
-      await clock.advance(2000);
+      record(recorder, 1, 100);
+      await clock.advance(1000);
+      record(recorder, 101, 150);
+      await clock.advance(1000);
       expect(recorder.status()).toMatchObject({
         health: 'failing',
         queueEvents: 150,

@@ -94,6 +94,24 @@ describe('objectStoreEvents', () => {
     expect((await idsOf(store)).toSorted()).toEqual(['e0003', 'e0004']);
   });
 
+  it('C5.31: a window of another width is kept while it may hold what is not beyond the ttl', async () => {
+    const clock = manualClock();
+    clock.advance(Number(NOON_NS / 1_000_000n));
+    const store = new MemoryStore('widths');
+    const handler = objectStoreEvents({ store });
+    await handler.open?.(createContext({ clock }));
+    const deliver = (days: bigint, from: bigint, timeWindow: string) =>
+      handler.deliver(
+        groupOf([{ type: 'a', timestampNs: NOON_NS - days * DAY_NS }], { from, hints: { ...HINTS, ttl: '7d', timeWindow } }),
+        FIRST_TRY,
+      );
+    // From 3 November to 3 December, and from 4 October on.
+    await deliver(8n, 1n, '30d');
+    await deliver(28n, 2n, '30d');
+    await deliver(0n, 3n, '1d');
+    expect(await idsOf(store)).toEqual(['e0001', 'e0003']);
+  });
+
   it('a store that fails is tried again; a clean-up that fails is a warning', async () => {
     const warned: object[] = [];
     const logger: Logger = { debug() {}, info() {}, error() {}, warn: (details) => void warned.push(details) };

@@ -81,6 +81,14 @@ describe('postgresEvents', () => {
     ]);
   });
 
+  it('G1: what is delivered survives a crash of the server, also where the server commits asynchronously by default', async () => {
+    await deliver(groupOf([{ type: 'a' }]));
+    await query(`ALTER TABLE events ADD COLUMN how text DEFAULT current_setting('synchronous_commit')`);
+    await deliver(groupOf([{ type: 'a' }], { from: 2n }));
+    expect(await query('SHOW synchronous_commit')).toEqual([{ synchronous_commit: 'off' }]);
+    expect(await query(`SELECT how FROM events WHERE event_id = 'e0002'`)).toEqual([{ how: 'on' }]);
+  });
+
   it('G7: a group that is delivered again, whole or in part, adds nothing', async () => {
     const group = groupOf([{ type: 'a', extraRows: [[], []] }, { type: 'a' }]);
     await deliver(group);

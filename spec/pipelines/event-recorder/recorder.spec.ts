@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { eventRecorder } from '../../../pipelines/index.ts';
-import { event, never, numbers, record, takes, withRecorder } from './recorder-kit.ts';
+import { event, failing, never, numbers, record, takes, withRecorder } from './recorder-kit.ts';
 
 describe('batches', () => {
   it('C5.1: delivers a single event when the linger is over', () =>
@@ -102,7 +102,13 @@ describe('batches', () => {
         recorder.record(event(i));
       }
       await clock.advance(60_000);
-      expect(handler.calls.map(({ payloads }) => payloads.length)).toEqual([expect.any(Number), 100, 100, expect.any(Number)]);
+      // The last ones have waited long enough already.
+      expect(handler.calls.map(({ atMs, payloads }) => [atMs, payloads.length])).toEqual([
+        [5000, 25],
+        [65_000, 100],
+        [65_000, 100],
+        [65_000, 26],
+      ]);
       expect(handler.taken).toEqual(numbers(0, 250));
     }));
 
@@ -139,9 +145,10 @@ describe('overflow', () => {
       { overflow: 'dropOldest', queueEvents: 10, batchEvents: 4, lossSummary: false },
       never,
       async ({ clock, handler, recorder }) => {
-        record(recorder, 1, 4);
+        record(recorder, 1, 10);
+        // Nothing more is on its way while a batch is.
         await clock.settle();
-        record(recorder, 5, 13);
+        record(recorder, 11, 13);
         expect(recorder.status()).toMatchObject({ accepted: 13, pending: 10, dropped: { overflow: 3 } });
         handler.does(takes);
         await clock.advance(60_000);
@@ -177,6 +184,16 @@ describe('overflow', () => {
       await clock.advance(60_000);
       expect(done.sort((a, b) => a - b)).toEqual([-9, ...numbers(1, 8)]);
       expect(handler.taken).toEqual(numbers(1, 8));
+    }));
+
+  it('C5.6: block lets producers go on when the level is down, not only when nothing waits', () =>
+    withRecorder({ overflow: 'block', queueEvents: 4, batchEvents: 2 }, takes, async ({ clock, handler, recorder }) => {
+      handler.does(() => clock.sleep(1000));
+      const done: [number, number][] = [];
+      for (let i = 1; i <= 8; i++) void recorder.record(event(i)).then(() => done.push([i, clock.now()]));
+      await clock.advance(60_000);
+      // Two calls make room for what is over the mark, the third one goes below it.
+      expect(done).toEqual([1, 2, 3, 4, 5, 6, 7, 8].map((i) => [i, i <= 4 ? 0 : 3000]));
     }));
 
   it('C5.6: block never holds a producer for ever: closing resolves all promises', () =>
@@ -257,6 +274,25 @@ describe('what is recorded', () => {
       await clock.settle();
       expect(handler.calls).toHaveLength(1);
     }));
+
+  it('G3: a logger that throws reaches neither producer nor delivery', () => {
+    const broken = () => {
+      throw new Error('no log');
+    };
+    return withRecorder(
+      { queueEvents: 2, batchEvents: 2 },
+      failing(1),
+      async ({ clock, handler, recorder }) => {
+        record(recorder, 1, 2);
+        expect(recorder.record(event(3))).toEqual({ accepted: false, reason: 'overflow' });
+        await clock.advance(2000);
+        expect(handler.calls).toHaveLength(2);
+        expect(recorder.status().delivered).toBe(2);
+        await recorder.close();
+      },
+      { logger: { debug: broken, info: broken, warn: broken, error: broken } },
+    );
+  });
 
   it('tells an event without rows by its outcome', () =>
     withRecorder({}, takes, async ({ recorder }) => {

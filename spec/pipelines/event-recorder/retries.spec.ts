@@ -212,6 +212,16 @@ describe('refusals of the target', () => {
     });
   });
 
+  it('drops what is exhausted where it is told so, though there is a store for what is refused', () => {
+    const { written, store } = letters();
+    return withRecorder({ deadLetters: store, whenExhausted: 'drop' }, failing(4), async ({ clock, recorder }) => {
+      recorder.record(event('a'));
+      await clock.advance(60_000);
+      expect(written).toEqual([]);
+      expect(recorder.status()).toMatchObject({ dropped: { exhausted: 1 }, deadLettered: 0 });
+    });
+  });
+
   it.each<[string, () => Promise<void>]>([
     ['fails', () => Promise.reject(new Error('disk full'))],
     ['never answers', never],

@@ -123,6 +123,53 @@ describe('policy spill', () => {
       expect(addsUp(second.status())).toBe(true);
     }));
 
+  it('G2: numbers go on behind those of the log, though the clock has not', () =>
+    inWorld(async ({ clock, handler, start, crash }) => {
+      handler.does(never);
+      const first = await start();
+      record(first, 1, 3);
+      await first.safe();
+      crash();
+      handler.does(() => {});
+      const second = await start();
+      record(second, 4, 5);
+      expect(await second.close()).toMatchObject({ replayed: 3, delivered: 5 });
+      expect(handler.taken).toEqual(numbers(1, 5));
+      const seqs = handler.calls.flatMap(({ group }) => group.events.map(({ seq }) => seq));
+      expect(seqs).toEqual([...new Set(seqs)].toSorted((a, b) => Number(a - b)));
+      expect(clock.now()).toBe(0);
+    }));
+
+  it('G7: events that stand in the log twice, as behind a sync that failed, come once', () =>
+    inWorld(async ({ clock, disk, handler, start, crash }) => {
+      let syncsToFail = 0;
+      const port = disk.node.port<SimDisk>(disk);
+      const failing: SimDisk = Object.assign(Object.create(port) as SimDisk, {
+        open: async (...args: Parameters<SimDisk['open']>) => {
+          const file = await port.open(...args);
+          const sync = async () => {
+            await file.sync();
+            if (syncsToFail-- > 0) throw new Error('EIO');
+          };
+          return { write: file.write.bind(file), read: file.read.bind(file), close: file.close.bind(file), sync };
+        },
+      });
+      handler.does(never);
+      const first = await start({ spill: { folder: FOLDER, disk: failing }, queueEvents: 4, batchEvents: 4 });
+      record(first, 1, 4);
+      await first.safe();
+      syncsToFail = 1;
+      record(first, 5, 8);
+      await clock.advance(5000);
+      record(first, 9, 10);
+      expect(await first.safe()).toBe(true);
+      crash();
+      handler.does(() => {});
+      const second = await start({ queueEvents: 4, batchEvents: 4 });
+      expect(await second.close()).toMatchObject({ replayed: 10, delivered: 10, pending: 0 });
+      expect(handler.taken).toEqual(numbers(1, 10));
+    }));
+
   it('C5.37: keeps every kind of value over a crash', () =>
     inWorld(async ({ clock, handler, start, crash }) => {
       const extraSchema = [

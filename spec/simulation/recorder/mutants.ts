@@ -1,5 +1,6 @@
 import type { Disk, DiskFile } from '../../../lib/stores/index.ts';
 import { EventDelivery } from '../../../pipelines/event-recorder/delivery.ts';
+import { HandlerCalls } from '../../../pipelines/event-recorder/handler-calls.ts';
 import { MemoryIntake } from '../../../pipelines/event-recorder/intake.ts';
 import { Ledger } from '../../../pipelines/event-recorder/ledger.ts';
 import { SpillIntake } from '../../../pipelines/event-recorder/spill-intake.ts';
@@ -37,6 +38,22 @@ export const RECORDER_MUTANTS: readonly RecorderMutant[] = [
         (honest) =>
           function (this: Ledger, entries, reason, isKept) {
             if (reason !== 'overflow') honest.call(this, entries, reason, isKept);
+          },
+      ),
+  },
+  {
+    name: 'a failure counts as a delivery',
+    hazard: 'what the target did not take is counted as delivered: the numbers add up, and tell nothing (a nack taken for an ack)',
+    breaks: ['W1'],
+    seeds: 10,
+    parts: { overflow: 'dropNewest' },
+    patch: () =>
+      patched(
+        HandlerCalls.prototype,
+        'deliver',
+        (honest) =>
+          function (this: HandlerCalls, entries, attempt) {
+            return honest.call(this, entries, attempt).catch(() => {});
           },
       ),
   },

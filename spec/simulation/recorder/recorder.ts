@@ -50,6 +50,10 @@ export async function recorder(
     () => current === null || addsUp(current.recorder.status()) || tell(current),
   );
   sim.invariant('W1: the counts are those of the outcomes', () => current === null || current.agrees() || tell(current));
+  sim.invariant(
+    'W1: what counts as delivered is at the target',
+    () => current === null || current.recorder.status().delivered <= target.takenNow.size || tell(current),
+  );
   sim.invariant('C5.41: the queue keeps its bounds', () => current === null || current.isBounded(plan) || tell(current));
 
   node.run(
@@ -68,6 +72,7 @@ export async function recorder(
         sim.note('recorder', `closes: ${report.delivered} delivered, ${report.pending} pending`);
         await process.clock.sleep(sim.between(0, 100));
         seen(life.recorder.status(), 0);
+        current = null;
         target.begin();
       }
     },

@@ -32,6 +32,8 @@ export class Target implements EventHandler, DeadLetterStore {
   /** What `record` was given, by id. */
   readonly told = new Map<string, string>();
   readonly taken = new Set<string>();
+  /** Of them, those that the recorder that lives now has brought. */
+  takenNow = new Set<string>();
   /** Of the process that lives now: those of calls that succeeded within their time. */
   #answered = new Set<string>();
   readonly buried = new Set<string>();
@@ -56,6 +58,7 @@ export class Target implements EventHandler, DeadLetterStore {
     this.#life++;
     this.#running = 0;
     this.isClosed = false;
+    this.takenNow = new Set();
     this.#answered = new Set();
     this.#firsts.clear();
     if (!this.keepsOrderOverLives) this.#lastSeqs.clear();
@@ -78,6 +81,7 @@ export class Target implements EventHandler, DeadLetterStore {
         throw new EventRejectedError('bad value', { handler: this.name, table: group.table, type: group.type, eventIds });
       }
       for (const { id } of group.events) this.taken.add(id);
+      if (life === this.#life) for (const { id } of group.events) this.takenNow.add(id);
       if (sim.fault(faults.failsAfter)) throw new Error('connection reset');
       // Nobody hears of a success behind a crash.
       if (!signal.aborted && life === this.#life) {
