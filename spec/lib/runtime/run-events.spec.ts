@@ -107,7 +107,7 @@ describe('what a run tells', () => {
       });
       await run(definition, { events: log, clock, slowThreshold: '1s' }).done;
       const slow = log.all.filter(({ type }) => type === 'slow_operation');
-      const told = new Map(slow.map(({ payload, extraRows: [[costMs, , operation]] = [[]] }) => [operation, { costMs, payload }]));
+      const told = slow.map(({ payload, extraRows }) => [extraRows?.[0]?.[2], { costMs: extraRows?.[0]?.[0], payload }]);
       expect(Object.fromEntries(told)).toEqual({
         open_sink: { costMs: 3000n, payload: { pipeline: 'test', sink: 'memory' } },
         open_source: { costMs: 2000n, payload: { pipeline: 'test', source: 'world' } },

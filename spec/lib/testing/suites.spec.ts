@@ -277,9 +277,8 @@ describe('describeSource notices', () => {
       const fixture = memorySourceFixture(memorySource());
       const open: Source['open'] = async (context) => {
         const opened = await fixture.source.open(context);
-        const deliveries = (async function* (): AsyncGenerator<Delivery> {
-          throw new Error('refused');
-        })();
+        const next = () => Promise.reject(new Error('refused'));
+        const deliveries: AsyncIterable<Delivery> = { [Symbol.asyncIterator]: () => ({ next }) };
         return { ...opened, identity: opened.identity, headTs: opened.headTs, status: () => opened.status(), deliveries };
       };
       return { ...fixture, source: { name: 'refusing', options: {}, open } };
