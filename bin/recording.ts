@@ -13,7 +13,7 @@ export interface RecordingOptions {
 
 export interface Recording {
   readonly events: EventPort;
-  /** Delivers what waits, for as long at most. Default: 5 s, less than an operator waits for a process to end. Never rejects. */
+  /** Delivers what waits for that long, and then ends what is under way, which may take some seconds more. Default: 5 s. Never rejects. */
   close(deadlineMs?: number): Promise<void>;
 }
 

@@ -1,5 +1,5 @@
 import { MillraceError, reasonOf } from '../../lib/errors.ts';
-import { acceptSchema } from './column-schema.ts';
+import { acceptSchema, schemaBytes } from './column-schema.ts';
 import { jsonTextOf, storedValue } from './column-value.ts';
 import type { ColumnSpec, EventInput, RecordedEvent, StoredValue } from './event.ts';
 import { checkName, Fault, kindOf, NAME_BYTES_MAX } from './event-fault.ts';
@@ -45,7 +45,8 @@ function acceptChecked(input: EventInput, stamp: EventStamp): RecordedEvent {
     throw new Fault('its timestampNs is no bigint of 64 bits');
   }
   const payloadText = payload === null ? 'null' : jsonTextOf(payload, 'its payload');
-  const extraSchema = acceptSchema(input.extraSchema ?? NO_COLUMNS);
+  const givenSchema = input.extraSchema ?? NO_COLUMNS;
+  const extraSchema = acceptSchema(givenSchema);
   const extraRows = acceptRows(input.extraRows ?? ONE_EMPTY_ROW, extraSchema);
   return Object.freeze({
     id: stamp.id,
@@ -56,7 +57,7 @@ function acceptChecked(input: EventInput, stamp: EventStamp): RecordedEvent {
     payload: payloadText,
     extraSchema,
     extraRows,
-    bytes: EVENT_BYTES + textBytes(payloadText) + rowsBytes(extraRows),
+    bytes: EVENT_BYTES + textBytes(payloadText) + schemaBytes(givenSchema, extraSchema) + rowsBytes(extraRows),
   });
 }
 

@@ -34,6 +34,14 @@ export function acceptSchema(schema: unknown): readonly ColumnSpec[] {
   return columns;
 }
 
+/** Bytes that `columns`, accepted of `schema`, cost an event: nothing where all events of that schema share them. */
+export function schemaBytes(schema: object, columns: readonly ColumnSpec[]): number {
+  if (accepted.has(schema)) return 0;
+  return columns.reduce((bytes, { name }) => bytes + COLUMN_BYTES + name.length, 0);
+}
+
+/** The object of a column, about. */
+const COLUMN_BYTES = 100;
 const accepted = new WeakMap<object, readonly ColumnSpec[]>();
 
 function acceptColumns(schema: readonly unknown[]): readonly ColumnSpec[] {

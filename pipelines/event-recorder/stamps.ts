@@ -4,7 +4,7 @@ import type { EventStamp } from './accept-event.ts';
 /**
  * Number, identity and time of events, given at accept (W3).
  *
- * Numbers ascend from the time of the start, in ms shifted by 16 bits, so that they ascend over restarts too; an identity is a number behind what no other process
+ * Numbers ascend from the time of the start, in ms shifted by 16 bits, so that they ascend over restarts too where the clock was not set back; an identity is a number behind what no other process
  * has drawn. Times are those of the clock, which counts ms; events of one ms are one ns apart, so that an order by time is the order of accepting.
  */
 export class Stamps {

@@ -159,14 +159,17 @@ async function* copyTables(
     let count = 0;
     events.record('table_snapshot_started', () => begun);
     const copying = events.slow('snapshot_table', () => ({ table: begun.table }));
-    yield new Delivery([ddlEvent({ ...event, startsEmpty: true, abandons: [...state.abandoned] })]);
-    for await (const rows of reader.rows(catalog, published, table, commitTs, timeUs)) {
-      count += rows.rowCount;
-      yield new Delivery([dmlEvent(rows)], rows.retainedBytes);
+    try {
+      yield new Delivery([ddlEvent({ ...event, startsEmpty: true, abandons: [...state.abandoned] })]);
+      for await (const rows of reader.rows(catalog, published, table, commitTs, timeUs)) {
+        count += rows.rowCount;
+        yield new Delivery([dmlEvent(rows)], rows.retainedBytes);
+      }
+      await reader.unlock();
+    } finally {
+      copying.end();
     }
-    await reader.unlock();
     done.add(state.oid);
-    copying.end();
     events.record('table_snapshot_completed', () => ({ ...begun, rows: count, duration_ms: elapsedMs(clock, startedMs) }));
   }
 }

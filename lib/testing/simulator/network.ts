@@ -29,6 +29,7 @@ export class SimNetwork<M> {
   readonly #options: SimNetworkOptions<M>;
   readonly #name: string;
   readonly #links = new Map<string, SimLink<M>>();
+  readonly #nodes = new Set<string>();
   readonly #handlers = new Map<string, (message: M, from: string) => void>();
   /** Pairs that are parted, until when. */
   readonly #parted = new Map<string, number>();
@@ -43,6 +44,7 @@ export class SimNetwork<M> {
   /** The endpoint of a process, or of the one that runs on a node now: after a crash it sends and hears nothing. */
   endpoint(process: SimProcess): SimEndpoint<M> {
     const { name: from, generation } = process;
+    this.#nodes.add(from);
     // A process that is gone may still run to the end of its turn.
     const isThere = () => process.isUp && process.generation === generation;
     return {
@@ -61,9 +63,9 @@ export class SimNetwork<M> {
     this.#parted.set(pairOf(a, b), this.#sim.clock.now() + ms);
   }
 
-  /** Parts a node from all the others that have ever listened. */
+  /** Parts a node from all the others that have an endpoint. */
   isolate(name: string, ms?: number): void {
-    for (const other of this.#handlers.keys()) if (other !== name) this.partition(name, other, ms);
+    for (const other of this.#nodes) if (other !== name) this.partition(name, other, ms);
   }
 
   /** Ends all partitions. */

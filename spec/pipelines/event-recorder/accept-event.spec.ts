@@ -219,5 +219,11 @@ describe('acceptEvent', () => {
     expect(accepted({ type: 'a', payload: '😀'.repeat(500) }).bytes).toBe(small + 2000);
     const extraSchema: ColumnSpec[] = [{ name: 'b', type: 'binary', semantic: 'field' }];
     expect(accepted({ type: 'a', extraSchema, extraRows: [[Buffer.alloc(5000)]] }).bytes).toBeGreaterThan(small + 5000);
+    // The columns too, unless all events share them.
+    const wide = Array.from({ length: 200 }, (_, index): ColumnSpec => ({ name: `c${index}`, type: 'int64', semantic: 'field' }));
+    const extraRows = [wide.map(() => null)];
+    const alone = accepted({ type: 'a', extraSchema: wide, extraRows }).bytes;
+    const shared = Object.freeze(wide.map((column) => Object.freeze(column)));
+    expect(alone - accepted({ type: 'a', extraSchema: shared, extraRows }).bytes).toBeGreaterThan(200 * 100);
   });
 });

@@ -30,7 +30,7 @@ export const BORDER_MUTANTS: readonly Mutant[] = [
   {
     name: 'an index without compare-and-set',
     hazard:
-      'a put that was given up comes late, behind those of the next run, and an index file goes back: what it named is hidden or written over',
+      'a stale epoch commits: a put that was given up comes late, behind those of the next run, and an index file goes back: what it named is hidden or written over',
     breaks: ['published', 'once', 'durable', 'reader'],
     seeds: 40,
     plan: { storeFaults: { timeout: 0.03, timeoutMs: 300, lateMs: [0, 1500], never: 0 } },

@@ -114,11 +114,18 @@ export const SINK_MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a drain that skips what is gathered',
-    hazard:
-      'the drain marker overtakes the rows that wait for their file, and the schema change follows it (spec storage-sink §11, DDLPassBlockEventCoversEncodeQueue)',
+    hazard: 'the drain marker overtakes the rows that wait for their file, and the schema change follows it',
     breaks: ['drain'],
     seeds: 15,
     parts: sink({ flushBy: (options) => overtaking(HONEST.flushBy(options)) }),
+  },
+  {
+    name: 'a drain that skips the encode queue',
+    hazard:
+      'the drain marker passes by the rows that still wait for an encoder (spec storage-sink §11, DDLPassBlockEventCoversEncodeQueue)',
+    breaks: ['drain'],
+    seeds: 15,
+    parts: sink({ encodeOrdered: (options) => passing(options.encode) }),
   },
   {
     name: 'a held ack is overtaken',
@@ -132,7 +139,7 @@ export const SINK_MUTANTS: readonly Mutant[] = [
   {
     name: 'an interval flush is lost',
     hazard:
-      'what the timer flushes while another flush is under way is dropped (spec storage-sink §1: the tick was dropped when the queue was full)',
+      'what the timer flushes is dropped, as on an error that nobody sees (spec storage-sink §1: the tick was dropped when the queue was full)',
     breaks: ['liveness', 'drain'],
     seeds: 10,
     parts: sink({ flushBy: (options) => losing(HONEST.flushBy(options), (flush) => flush.reason === 'interval') }),
@@ -313,6 +320,36 @@ function unordered<T, R>(encode: (item: T) => R | Promise<R>): Operator<T, R> {
             clock.after(5, () => {
               under--;
               subscriber.next(result);
+              end();
+            }),
+          );
+        },
+        complete: () => {
+          isDone = true;
+          end();
+        },
+      });
+    });
+  });
+}
+
+/** Rows wait a while for their encoder, in order; markers do not wait for them. */
+function passing<T, R>(encode: (item: T) => R | Promise<R>): Operator<T, R> {
+  return operator<T, R>('encodeOrdered', {}, ({ clock }) => (source) => {
+    return new Observable((subscriber) => {
+      let isDone = false;
+      const waiting: R[] = [];
+      const end = () => {
+        if (isDone && waiting.length === 0) subscriber.complete();
+      };
+      link(source, subscriber, {
+        next: (item) => {
+          const result = encode(item) as R;
+          if ((result as { type?: string }).type === 'marker') return subscriber.next(result);
+          waiting.push(result);
+          subscriber.add(
+            clock.after(5, () => {
+              subscriber.next(waiting.shift()!);
               end();
             }),
           );

@@ -103,7 +103,7 @@ export const RECORDER_MUTANTS: readonly RecorderMutant[] = [
   {
     name: 'a call is not awaited',
     hazard: 'events count as delivered when the call was begun, and the next one runs beside it',
-    breaks: ['C5.7', 'G6', 'G8'],
+    breaks: ['W1', 'C5.7', 'G6', 'G8'],
     seeds: 5,
     parts: {
       handler: (target) =>

@@ -50,6 +50,18 @@ describe('SimNetwork', () => {
     for (const number of upTo(50)) expect(numbers).not.toContain(120 + number);
   });
 
+  it('isolates a node from those that only send to it too, until it is healed', async () => {
+    const numbers = await heard(1, {}, 300, async (sim, network) => {
+      await sim.sleep(100);
+      network.isolate('b');
+      await sim.sleep(100);
+      network.heal();
+    });
+    expect(numbers[0]).toBe(1);
+    expect(numbers.at(-1)).toBe(300);
+    for (const number of upTo(40)) expect(numbers).not.toContain(105 + number);
+  });
+
   it('parts nodes by chance, and calm heals', async () => {
     const numbers = await heard(1, { partition: 0.05, partitionMs: [1e6, 1e6] }, 300, async (sim) => {
       await sim.sleep(200);
