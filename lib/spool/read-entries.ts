@@ -43,14 +43,16 @@ export async function* readEntries(
   }
 }
 
-/** At most this much is read at once, unless one entry has more. */
+/** At most this much is read at once, or kept in memory that is on its way to the disk, unless one entry has more. */
 const READ_BYTES = 1024 * 1024;
 
 function takeFromMemory(entries: readonly Entry[], from: number, keys: Buffer[], values: Buffer[]): number {
+  let bytes = 0;
   let to = from;
   for (; to < entries.length; to++) {
     const entry = entries[to]!;
-    if (entry.content === null) break;
+    bytes += entry.bytes;
+    if (entry.content === null || (to > from && bytes > READ_BYTES)) break;
     entry.isPinned = true;
     const { key, value } = entry.content;
     if (key !== null) keys.push(key);

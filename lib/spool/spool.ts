@@ -151,11 +151,14 @@ export class Spool {
     return readEntries(entries as readonly Entry[], (place, length) => this.#load(place, length));
   }
 
-  /** The values of these, joined without a gap, where all of them are in memory; else null, and `read` brings them. Good until their entries are let go. */
+  /**
+   * The values of these, joined without a gap, where all of them are in memory and stay there; else null, and `read` brings them. Good until their entries are let
+   * go. What is on its way to the disk is not kept for it: it would be in memory beyond the bound for as long as a file takes.
+   */
   held(entries: readonly SpoolEntry[]): readonly Buffer[] | null {
     const pieces: Buffer[] = [];
     for (const entry of entries as readonly Entry[]) {
-      if (entry.content === null) return null;
+      if (entry.content === null || (entry.state !== 'memory' && entry.state !== 'waiting')) return null;
       for (const piece of entry.content.value) pieces.push(piece);
     }
     for (const entry of entries as readonly Entry[]) entry.isPinned = true;
