@@ -139,6 +139,9 @@ export class WatchedStore implements ObjectStore {
   }
 
   #indexed(key: string, content: string): void {
+    // The last write of a version that is removed already has come late: nobody is shown anything of it.
+    const [, table, version] = VERSION_FOLDER.exec(key) ?? [];
+    if (this.#contents.has(`${table}/meta/schema_${version}.removed`)) return;
     const [, digits, extension] = /^CDC(\d+)(\.\w+)\n$/.exec(content) ?? [];
     const published = this.#published.get(key) ?? 0;
     if (digits === undefined) {
@@ -190,6 +193,7 @@ function wholeOf(body: ObjectBody): Buffer {
   return Buffer.concat(body);
 }
 
+const VERSION_FOLDER = /^([^/]+\/[^/]+)\/(\d+)\//;
 const SCHEMA_FILE = /\/meta\/schema_(\d+)_\d{10}\.json$/;
 const REMOVED_MARK = /\/meta\/schema_(\d+)\.removed$/;
 const DATA_FILE = /^(.*)\/CDC(\d+)\.(?:json|csv)$/;
