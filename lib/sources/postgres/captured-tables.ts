@@ -18,7 +18,7 @@ import type { CatalogTable } from './catalog.ts';
 import { parseDdlMessage } from './ddl-message.ts';
 import { pruneStatements, restoreStatements, tellStatements, withStatement } from './ddl-statements.ts';
 import { displayName } from './publication.ts';
-import { compareCatalog, knownMissing } from './rewrite-watch.ts';
+import { compareCatalog, isTorn, knownMissing } from './rewrite-watch.ts';
 import {
   ACTION_DROP_TABLE,
   ACTION_FIRST,
@@ -259,6 +259,7 @@ export class CapturedTables implements SchemaResolver {
     const captured = this.#byOid.get(oid)!;
     const { state } = captured;
     if (state.status !== 'captured') return false;
+    if (isTorn(now)) return true;
     if (state.seen !== null) {
       // Somebody else has looked since this was read.
       if (now.readAt <= state.seen.readAt) return true;

@@ -33,6 +33,14 @@ export function compareCatalog(before: CatalogTable, now: CatalogTable): Catalog
 }
 
 /**
+ * Whether a TRUNCATE or a rewrite was committed while this was read: file nodes are those of now, the rest is of the moment before. Such a reading says nothing;
+ * the next one does.
+ */
+export function isTorn({ snapshotFileNode, fileNode, partitions }: CatalogTable): boolean {
+  return snapshotFileNode !== fileNode || partitions.some((leaf) => leaf.snapshotFileNode !== leaf.fileNode);
+}
+
+/**
  * What rows older than their columns read as, with what `now` adds to it. A default is remembered from the first reading that shows it.
  */
 export function knownMissing(known: Readonly<Record<string, string | null>>, now: CatalogTable): Record<string, string | null> {

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import type { DdlEvent } from '../../../../lib/events/index.ts';
 import { silentLogger } from '../../../../lib/flow/index.ts';
 import { CapturedTables } from '../../../../lib/sources/postgres/captured-tables.ts';
-import type { CatalogTable } from '../../../../lib/sources/postgres/catalog.ts';
+import type { CatalogLeaf, CatalogTable } from '../../../../lib/sources/postgres/catalog.ts';
 import { newTableState, type PostgresState } from '../../../../lib/sources/postgres/state.ts';
 
 const OID = 7;
@@ -47,6 +47,29 @@ describe('a DROP TABLE that the stream tells of', () => {
   it("is none from before the table's snapshot, or of a table that is there", async () => {
     expect(await capturing({ dropBefore: 21n }).tell('sql_drop', 20n)).toEqual([]);
     expect(await capturing({ catalog: CATALOG }).tell('sql_drop', 20n)).toEqual([]);
+  });
+});
+
+describe('a reading of the catalog in whose midst something was committed', () => {
+  const leaf = (oid: number, fileNode: number, xmin: string, rowsEstimated = -1, snapshotFileNode = fileNode): CatalogLeaf => ({
+    ...{ oid, isLeaf: true, name: `p${oid}`, replicaIdentity: 'd', hasIdentityIndex: true, snapshotFileNode, fileNode, toastOid: 0 },
+    ...{ rowsEstimated, xmin, attachedXmin: '1', isBornPartition: true },
+  });
+  const reading = (readAt: number, partitions: readonly CatalogLeaf[]): CatalogTable => ({
+    ...{ ...CATALOG, kind: 'p', snapshotFileNode: 0, fileNode: 0, partitions, readAt },
+  });
+  const LOOK = { before: 20n, after: 30n };
+
+  it('P6: stops no table: file nodes behind a TRUNCATE of the whole, and partitions as they were before it, look like some truncated alone', () => {
+    const { captured, table } = capturing();
+    const before = reading(1, [leaf(1, 11, '5', 100), leaf(2, 12, '5'), leaf(3, 13, '7')]);
+    expect(captured.compare(OID, before, LOOK)).toBe(true);
+    const torn = reading(2, [leaf(1, 21, '5', 100, 11), leaf(2, 22, '5', -1, 12), leaf(3, 23, '7', -1, 13)]);
+    expect(captured.compare(OID, torn, LOOK)).toBe(true);
+    expect([table.status, table.seen]).toEqual(['captured', before]);
+    // The next one has all of it, and the stream tells of the TRUNCATE.
+    expect(captured.compare(OID, reading(3, [leaf(1, 21, '9'), leaf(2, 22, '9'), leaf(3, 23, '9')]), LOOK)).toBe(true);
+    expect([table.status, captured.isSettled(OID)]).toEqual(['captured', false]);
   });
 });
 

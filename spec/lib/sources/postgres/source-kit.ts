@@ -254,12 +254,17 @@ export class Run {
         for await (const batch of snapshot.rows(table)) rows.push(...batch.map((row) => JSON.stringify(row)));
         const columns = table.columns.map(({ name }) => name);
         const rebuilt = this.target.rebuild(tableName(table), columns, at);
-        if (JSON.stringify(rows.sort()) !== JSON.stringify(rebuilt)) different.push(tableName(table));
+        if (JSON.stringify(rows.sort()) !== JSON.stringify(rebuilt)) different.push(tableName(table), ...this.#problems());
       }
       return different;
     } finally {
       await snapshot.close();
     }
+  }
+
+  /** What was logged that may be the reason of a difference. */
+  #problems(): string[] {
+    return this.log.lines.filter(({ level }) => level === 'error' || level === 'warn').map(({ message }) => message);
   }
 
   /** Pulls along until it holds, which something beside the stream may bring about; the test's own timeout bounds it. */
