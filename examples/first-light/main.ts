@@ -46,7 +46,9 @@ class Capture {
     });
   }
 
+  /** Kills it in the midst of its work: when the snapshot is over and a checkpoint is stored, however slow this machine is. */
   async kill(): Promise<void> {
+    while (this.status.phase !== 'streaming' || this.status.checkpointTs === null) await sleep(50);
     const exited = once(this.#child, 'exit');
     this.#child.kill('SIGKILL');
     await exited;
