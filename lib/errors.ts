@@ -216,7 +216,7 @@ export const ERRORS = {
   },
   MR_STORE_NOT_FOUND: {
     message: 'there is nothing at {uri}',
-    remedy: 'Correct the URI: it names the folder that capture, or a recorder of events, wrote to.',
+    remedy: 'Correct the URI: it names the folder that capture wrote to, or a recorder of events.',
   },
   MR_STORE_INVALID_KEY: {
     message: 'object key {key} is refused: {reason}',
@@ -328,7 +328,7 @@ export const ERRORS = {
   MR_SOURCE_PERMISSION: {
     message: 'role {user} may not {what}: {reason}',
     remedy:
-      'Let the owner of the tables or a superuser do it: create the publication beforehand and grant SELECT on its tables; run millrace teardown where something is to be dropped.',
+      'Grant it, or let the owner of the tables or a superuser do it: create the publication beforehand and grant SELECT on its tables; run millrace teardown where something is to be dropped.',
   },
   MR_DDL_TEXT_REFUSED: {
     message: 'role {user} may not install the event triggers that carry the text of schema changes to slot {slot}: {reason}',

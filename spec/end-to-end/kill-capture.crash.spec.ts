@@ -10,7 +10,7 @@ import { cli, startCli, verdictsOf } from '../support/cli.ts';
 import { startPostgres, type TestPostgres } from '../support/postgres.ts';
 
 const KILLS_IN_SNAPSHOT = 8;
-const KILLS_UNDER_LOAD = 14;
+const KILLS_UNDER_LOAD = 12;
 const SEED = Number(process.env['MILLRACE_CRASH_SEED'] ?? Math.floor(Math.random() * 2 ** 32));
 
 describe.each(['canal-json', 'csv'])('capture into %s files, killed with SIGKILL again and again', (protocol) => {
@@ -59,7 +59,7 @@ describe.each(['canal-json', 'csv'])('capture into %s files, killed with SIGKILL
         await sleep(15);
       }
     })();
-    for (let kill = 0; kill < KILLS_UNDER_LOAD; kill++) await killAfter(600 + random() * 2400);
+    for (let kill = 0; kill < KILLS_UNDER_LOAD; kill++) await killAfter(600 + random() * 1800);
     isWorking = false;
     await work;
     await client.end();

@@ -7,7 +7,7 @@ import { HONEST } from './capture/parts.ts';
 import { RULES } from './capture/rules.ts';
 import { MUTANTS, type Mutant } from './mutants.ts';
 
-const BATCH = 50;
+const BATCH = 25;
 const TIMEOUT_MS = 240_000;
 
 function run(seed: number, mutant: Mutant | null = null, isHonest = false): Promise<SimulationResult> {

@@ -1,9 +1,18 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { runCommandLine } from '../../bin/command-line.ts';
 
 export const CLI = fileURLToPath(new URL('../../bin/millrace.ts', import.meta.url));
+
+const COMPILED = fileURLToPath(new URL('../../node_modules/.cache/millrace-cli/dist/bin/millrace.js', import.meta.url));
+
+/** How Node is to start it: compiled (`compile-cli.mjs`) where it is; definitions in TypeScript, which `describe` takes, need the loader. */
+function startArguments([command]: readonly string[], nodeOptions: readonly string[]): string[] {
+  if (command !== 'describe' && existsSync(COMPILED)) return [...nodeOptions, COMPILED];
+  return ['--import', 'tsx', ...nodeOptions, CLI];
+}
 
 export interface CliResult {
   /** Null when it was killed. */
@@ -18,7 +27,7 @@ export function startCli(
   env: NodeJS.ProcessEnv = {},
   nodeOptions: readonly string[] = ['--no-warnings'],
 ): { readonly child: ChildProcess; readonly result: Promise<CliResult> } {
-  const child = spawn(process.execPath, ['--import', 'tsx', ...nodeOptions, CLI, ...args], {
+  const child = spawn(process.execPath, [...startArguments(args, nodeOptions), ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, NODE_OPTIONS: '', ...env },
   });

@@ -16,7 +16,7 @@ describe('an event recorder under every fault', () => {
     for (const [what, count] of Object.entries(counts)) seen.set(what, (seen.get(what) ?? 0) + count);
   };
 
-  it.each(Array.from({ length: 4 }, (_, batch) => [1 + batch * BATCH, (batch + 1) * BATCH]))(
+  it.each(Array.from({ length: 2 }, (_, batch) => [1 + batch * BATCH, (batch + 1) * BATCH]))(
     'C5.33, G1–G8: accounts for every event at each step, whatever fails, hangs or crashes: seeds %i to %i',
     async (first, last) => {
       for (let seed = first; seed <= last; seed++)

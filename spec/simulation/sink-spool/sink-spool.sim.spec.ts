@@ -18,7 +18,7 @@ function told(trace: Trace, who: string, what: RegExp): number {
 }
 
 describe('a capture whose rows wait on a disk', () => {
-  it.each(Array.from({ length: 2 }, (_, batch) => [1 + batch * BATCH, (batch + 1) * BATCH]))(
+  it.each(Array.from({ length: 1 }, (_, batch) => [1 + batch * BATCH, (batch + 1) * BATCH]))(
     'I1–I10: loses nothing, repeats nothing to a reader and leaves nothing behind, whatever the disk does: seeds %i to %i',
     async (first, last) => {
       const met = { spilled: 0, readBack: 0, full: 0, slow: 0, failed: 0, corrupt: 0, crashed: 0 };
@@ -64,13 +64,17 @@ describe('a capture that goes down at each step of its I/O', () => {
     await expect(runStep(null, { ...HONEST, ...careless.parts(HONEST) })).rejects.toMatchObject({ details: { invariant: RULES.once } });
   });
 
-  it.each(['before', 'after'] as const)(
-    'I1, I8: exactly once for readers, no orphan, the folder of the spool gone: it ends %s the effect of each step',
-    async (when) => {
+  // Behind a step is before the next one: the first has each moment, the second another way to go down in every third.
+  it.each([
+    ['before', 1],
+    ['after', 3],
+  ] as const)(
+    'I1, I8: exactly once for readers, no orphan, the folder of the spool gone: it ends %s the effect of each step (of %i)',
+    async (when, stride) => {
       const { calls } = await runStep(null);
       const failed: string[] = [];
-      for (let at = 1; at <= calls; at++) {
-        // A killed process leaves what it wrote on its disk, a power failure some of it. Behind a step is before the next one: over both tests each moment has both.
+      for (let at = 1; at <= calls; at += stride) {
+        // A killed process leaves what it wrote on its disk, a power failure some of it.
         const how = at % 2 === 0 ? 'kill' : 'crash';
         try {
           const { result } = await runStep({ at, when, how });
