@@ -2,16 +2,14 @@ import { spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { runCommandLine } from '../../bin/command-line.ts';
 import { dmlEvent, resolvedEvent } from '../../lib/events/index.ts';
 import { definePipeline, run } from '../../lib/index.ts';
 import { cloudStorage } from '../../pipelines/index.ts';
 import { blockOf, textTable } from '../lib/events/rows.ts';
-import { CLI, type CliResult, cli, startCli } from '../support/cli.ts';
+import { CLI, cli, cliHere, startCli } from '../support/cli.ts';
 import { delivery, World, worldSource, worldStore } from '../support/run-world.ts';
 
 const FROM = ['--from', 'postgres://app:hunter2@127.0.0.1:1/shop'];
@@ -57,20 +55,6 @@ afterAll(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-/** The command line in this process: for what connects to nothing and ends by itself. */
-async function here(args: string[]): Promise<CliResult> {
-  const texts = { stdout: '', stderr: '' };
-  const collect = (name: 'stdout' | 'stderr') =>
-    new Writable({
-      write(chunk: Buffer, _encoding, done) {
-        texts[name] += chunk.toString();
-        done();
-      },
-    });
-  const code = await runCommandLine(args, { stdout: collect('stdout'), stderr: collect('stderr') });
-  return { code, ...texts };
-}
-
 describe('millrace', () => {
   it.each<[string, string[], RegExp]>([
     ['no command', [], /Usage: millrace/],
@@ -105,7 +89,7 @@ describe('millrace', () => {
     ['an unknown option of the sink', ['read', '--to', 'file:///x?flush-intervall=5s'], /MR_UNKNOWN_OPTION/],
     ['a target of an unknown kind', ['read', '--to', 'gopher://x'], /MR_INVALID_URI/],
   ])('%s is wrong usage: exit 2, said on standard error', async (_, args, message) => {
-    const { code, stdout, stderr } = await here(args);
+    const { code, stdout, stderr } = await cliHere(args);
     expect({ code, stdout, stderr }).toEqual({ code: 2, stdout: '', stderr: expect.stringMatching(message) });
     expect(stderr).not.toContain('hunter2');
   });
@@ -119,7 +103,7 @@ describe('millrace', () => {
     [['describe', '--help'], /module is imported/],
     [['--version'], /^\d+\.\d+\.\d+\n$/],
   ])('%j prints to standard output and exits 0', async (args, message) => {
-    expect(await here(args)).toEqual({ code: 0, stdout: expect.stringMatching(message), stderr: '' });
+    expect(await cliHere(args)).toEqual({ code: 0, stdout: expect.stringMatching(message), stderr: '' });
   });
 });
 
@@ -148,7 +132,7 @@ describe('a bucket whose region nobody gave', () => {
 
 describe('millrace read', () => {
   it('prints the changes as JSON lines, an unchanged TOAST value absent', async () => {
-    const { code, stdout, stderr } = await here(['read', '--to', target, '--table', 'public.users']);
+    const { code, stdout, stderr } = await cliHere(['read', '--to', target, '--table', 'public.users']);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toBe(
       '{"schema":"public","table":"users","op":"I","commitTs":"5","ordinal":0,"old":null,"data":{"id":"1","body":"long"}}\n' +
@@ -157,7 +141,7 @@ describe('millrace read', () => {
   });
 
   it('prints every table, all of it, though the reader is slow', async () => {
-    const { code, stdout } = await here(['read', '--to', target]);
+    const { code, stdout } = await cliHere(['read', '--to', target]);
     expect(code).toBe(0);
     expect(stdout.split('\n')).toHaveLength(ROWS + 2 + 1);
   });
@@ -170,14 +154,14 @@ describe('millrace read', () => {
   });
 
   it('names the tables that there are when there is no such table', async () => {
-    const { code, stdout, stderr } = await here(['read', '--to', target, '--table', 'public.user']);
+    const { code, stdout, stderr } = await cliHere(['read', '--to', target, '--table', 'public.user']);
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
     expect(stderr).toContain('MR_UNKNOWN_TABLE');
     expect(stderr).toContain('public.numbers, public.users');
   });
 
   it('fails where there is nothing', async () => {
-    const { code, stderr } = await here(['read', '--to', `${target}-nowhere`]);
+    const { code, stderr } = await cliHere(['read', '--to', `${target}-nowhere`]);
     expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining('MR_STORE_NOT_FOUND') });
   });
 });
