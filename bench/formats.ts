@@ -1,11 +1,12 @@
-import { ByteWriter, dmlEvent, OP_DELETE, OP_INSERT, OP_UPDATE, RowBlockBuilder, type Table } from '../lib/events/index.ts';
+import { dmlEvent, OP_DELETE, OP_INSERT, OP_UPDATE, RowBlockBuilder, type Table } from '../lib/events/index.ts';
 import { canalJson } from '../lib/formats/canal-json.ts';
 import { csv } from '../lib/formats/csv.ts';
 import type { RowEncoder } from '../lib/formats/encoder.ts';
 import { MessageKind, PgoutputReader } from '../lib/formats/pgoutput/index.ts';
 import { type EncodedRows, eventEncoder } from '../pipelines/cloud-storage-sink/rows/encoded-rows.ts';
 import { SegmentPool } from '../pipelines/cloud-storage-sink/rows/segment-pool.ts';
-import { benchTable, COMMIT_TIME_US, ROWS_PER_TRANSACTION, writeBenchTuple } from './bench-table.ts';
+import { benchTable } from './bench-table.ts';
+import { type Messages, makeMessages, POSTGRES_EPOCH_US } from './pgoutput-messages.ts';
 import { median } from './stats.ts';
 
 const ROUNDS = 5;
@@ -13,8 +14,6 @@ const WARM_UP_ROUNDS = 2;
 const ROWS = 100_000;
 const ROWS_PER_BLOCK = 2000;
 const SEGMENTS_BYTES = 4 * 1024 * 1024;
-/** pgoutput's clock starts in 2000. */
-const POSTGRES_EPOCH_US = 946_684_800_000_000n;
 const NOW_MS = 1_700_000_000_123;
 
 const TABLE = benchTable();
@@ -32,7 +31,7 @@ export interface FormatResult {
  * of the process's CPU time, which other processes disturb less than the clock.
  */
 export function measureFormats(): FormatResult[] {
-  const messages = makeMessages();
+  const messages = makeMessages(ROWS);
   const variants: Readonly<Record<string, () => number>> = {
     'canal-json': () => runMillrace(messages, canalJson({ now: () => NOW_MS })),
     'canal-json, naive': () => runNaive(messages, naiveCanalJson),
@@ -71,33 +70,6 @@ export function formats(): string {
     ...lines,
     '',
   ].join('\n');
-}
-
-/** A replication stream in one buffer, with where each message begins; the last entry is the end. */
-interface Messages {
-  readonly bytes: Buffer;
-  readonly starts: Int32Array;
-}
-
-function makeMessages(): Messages {
-  const writer = new ByteWriter(ROWS * 200);
-  const starts: number[] = [];
-  for (let row = 0; row < ROWS; row++) {
-    if (row % ROWS_PER_TRANSACTION === 0) {
-      starts.push(writer.length);
-      const begin = Buffer.alloc(21);
-      begin[0] = MessageKind.begin;
-      begin.writeBigUInt64BE(0x1_6b37_4d48n + BigInt(row), 1);
-      begin.writeBigInt64BE(COMMIT_TIME_US + BigInt(row) * 1000n - POSTGRES_EPOCH_US, 9);
-      writer.writeBytes(begin);
-    }
-    starts.push(writer.length);
-    writer.writeByte(row % 2 === 0 ? MessageKind.insert : MessageKind.update);
-    writer.writeBytes(Buffer.from([0, 0, 0x40, 0, 0x4e]));
-    writeBenchTuple(writer, row);
-  }
-  starts.push(writer.length);
-  return { bytes: writer.take(), starts: Int32Array.from(starts) };
 }
 
 /** As source and sink do it: messages are checked and pointed at, blocks are encoded into segments, which come back when they are written. */

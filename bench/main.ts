@@ -1,3 +1,4 @@
+import { encodeThreads } from './encode-threads.ts';
 import { drain, snapshot } from './end-to-end.ts';
 import { runNode } from './measured-process.ts';
 import { memory } from './memory.ts';
@@ -20,6 +21,7 @@ const PARTS: Readonly<Record<string, () => Promise<string>>> = {
   'early-wake': () => inProcess('early-wake'),
   'sink-memory': sinkMemory,
   recorder: () => recorder(),
+  'encode-threads': () => encodeThreads(),
   memory,
 };
 

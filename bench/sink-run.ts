@@ -13,6 +13,8 @@ export interface SinkPush {
   readonly limits?: Partial<SpoolLimits>;
   /** What is pushed: the blocks of each delivery. */
   readonly blocks: Iterable<readonly RowBlock[]> | AsyncIterable<readonly RowBlock[]>;
+  /** In place of the sink's own operators. */
+  readonly operators?: typeof SINK_OPERATORS;
   /** Hears of each file. */
   readonly onFile?: (report: FlushReport) => void;
   /** Between the source's pump and the sink. */
@@ -36,7 +38,10 @@ export interface BenchSink {
 }
 
 /** A cloud storage sink behind the pump of all sources: no checkpoint is stored, each delivery ends with a resolved mark. It takes one push. */
-export async function openBenchSink(name: string, { options, limits = {}, ...push }: SinkPush): Promise<BenchSink> {
+export async function openBenchSink(
+  name: string,
+  { options, limits = {}, operators = SINK_OPERATORS, ...push }: SinkPush,
+): Promise<BenchSink> {
   let loadedBytes = 0;
   const exporter: MetricsExporter = {
     number: () => {},
@@ -47,7 +52,7 @@ export async function openBenchSink(name: string, { options, limits = {}, ...pus
     }),
   };
   const context = createContext({ metrics: new Metrics(exporter) });
-  const sink = await composeSink(options, SINK_OPERATORS, { limits }).open({ pipeline: name, context });
+  const sink = await composeSink(options, operators, { limits }).open({ pipeline: name, context });
   await sink.claim({ bench: name }, { hasOrdinals: true });
   return {
     push: () => {
@@ -79,7 +84,8 @@ export const wakeAtFlush: OperatorFunction<Delivery, Delivery> = map(({ events, 
   return delivery;
 });
 
-async function* deliveriesOf(blocks: SinkPush['blocks']): AsyncGenerator<Delivery> {
+/** One delivery of each group of blocks, with a resolved mark behind them. */
+export async function* deliveriesOf(blocks: SinkPush['blocks']): AsyncGenerator<Delivery> {
   for await (const group of blocks) {
     const { commitTs } = group.at(-1)!.last;
     const bytes = group.reduce((sum, block) => sum + block.bytes.length, 0);

@@ -16,7 +16,7 @@ import type { ExitCode } from './exit-code.ts';
 import { databaseOption, folderOption, patternsOption } from './options.ts';
 import type { Output } from './output.ts';
 import { showProgress } from './progress.ts';
-import { type Recording, recordingTo, withoutEventTables } from './recording.ts';
+import { type Recording, recordingTo } from './recording.ts';
 import { requireOptions } from './required.ts';
 import { drainOnSignals } from './signals.ts';
 
@@ -89,16 +89,13 @@ async function capture(options: CaptureOptions, output: Output): Promise<ExitCod
     slowThreshold: parseDurationMs(options.slowThreshold, 'slow-threshold'),
     slowSampleRatio: ratioOption(options.slowSample),
   };
-  const recording = options.events === undefined ? null : { to: options.events, schema: options.eventsSchema };
-  const record = recording === null ? null : recordingTo(recording, output);
-  const given = tables === undefined ? null : patternsOption(tables, 'tables');
-  const captured = (recording === null ? null : withoutEventTables(from, recording, given)) ?? given;
+  const record = options.events === undefined ? null : recordingTo({ to: options.events, schema: options.eventsSchema }, output);
   const source = postgres({
     url,
     slot,
     publication,
     snapshot,
-    ...(captured === null ? {} : { tables: captured }),
+    ...(tables === undefined ? {} : { tables: patternsOption(tables, 'tables') }),
     ...(maxWal === undefined ? {} : { maxWal: parseBytes(maxWal, 'max-wal', { min: 1 }) }),
     ...(options.ddlText ? { ddlText: true } : {}),
     ...(resnapshot === undefined ? {} : { resnapshot: patternsOption(resnapshot, 'resnapshot') }),

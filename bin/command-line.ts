@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, type Option } from 'commander';
 import { reasonOf } from '../lib/errors.ts';
 import { isMillraceError, scrubText } from '../lib/index.ts';
 import { captureCommand } from './capture.ts';
@@ -36,6 +36,7 @@ export async function runCommandLine(args: readonly string[], streams: Streams =
   for (const command of [program, ...program.commands]) {
     const name = command === program ? 'millrace' : `millrace ${command.name()}`;
     command.showHelpAfterError(`(${name} --help lists what there is)`);
+    command.configureHelp({ optionDescription });
     command.exitOverride().configureOutput({
       writeOut: (text) => output.stdout.write(text),
       writeErr: (text) => output.stderr.write(scrubText(text)),
@@ -48,6 +49,12 @@ export async function runCommandLine(args: readonly string[], streams: Streams =
   }
   await output.end();
   return exitCode;
+}
+
+/** Writes a default as the texts of options do that say theirs themselves. */
+function optionDescription({ description, argChoices, defaultValue }: Option): string {
+  const choices = argChoices === undefined ? '' : `: ${argChoices.join(' or ')}`;
+  return `${description}${choices}${typeof defaultValue === 'string' ? ` (default: ${defaultValue})` : ''}`;
 }
 
 function isUsage(error: unknown): boolean {

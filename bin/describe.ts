@@ -43,20 +43,23 @@ async function load(file: string): Promise<Record<string, unknown>> {
   try {
     return await importModule(url);
   } catch (error) {
-    const isTypeScript = (error as NodeJS.ErrnoException).code === 'ERR_UNKNOWN_FILE_EXTENSION';
-    if (!isTypeScript) throw notLoaded(file, error);
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_UNKNOWN_FILE_EXTENSION') throw notLoaded(file, error);
+    const loader = tsxBeside(path);
+    if (loader === null) throw new MillraceError('MR_MODULE_NO_LOADER', { file, reason: reasonOf(error) }, error);
+    const { tsImport } = (await importModule(loader)) as { tsImport: TsImport };
+    return await tsImport(url, import.meta.url).catch((thrown: unknown) => {
+      throw notLoaded(file, thrown);
+    });
   }
+}
+
+/** The URL of the loader for TypeScript that is installed where `path` looks for packages; null when there is none. */
+function tsxBeside(path: string): string | null {
   try {
-    const tsx = (await importModule(
-      pathToFileURL(
-        createRequire(path)
-          .resolve('tsx/esm/api')
-          .replace(/\.cjs$/, '.mjs'),
-      ).href,
-    )) as { tsImport: TsImport };
-    return await tsx.tsImport(url, import.meta.url);
-  } catch (error) {
-    throw notLoaded(file, error);
+    const resolved = createRequire(path).resolve('tsx/esm/api');
+    return pathToFileURL(resolved.replace(/\.cjs$/, '.mjs')).href;
+  } catch {
+    return null;
   }
 }
 

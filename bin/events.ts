@@ -1,12 +1,14 @@
 import { Command } from 'commander';
 import { MillraceError, parseDurationMs, systemClock } from '../lib/index.ts';
 import { checkName } from '../lib/sources/postgres/options.ts';
-import { checkStoreUri, openStore } from '../lib/stores/index.ts';
+import { openStore } from '../lib/stores/index.ts';
 import { type EventFilter, eventsFromObjects, eventsFromPostgres, type StoredEvent } from '../pipelines/index.ts';
 import type { ExitCode } from './exit-code.ts';
-import { databaseOption } from './options.ts';
+import { followEvents } from './follow-events.ts';
+import { checkEventFiles, databaseOption, isDatabase } from './options.ts';
 import type { Output } from './output.ts';
 import { requireOptions } from './required.ts';
+import { stopOnSignals } from './signals.ts';
 
 interface EventsOptions {
   readonly from: string;
@@ -14,6 +16,8 @@ interface EventsOptions {
   readonly table?: string;
   readonly type?: string;
   readonly since?: string;
+  readonly follow?: true;
+  readonly interval: string;
 }
 
 /** `millrace events`: what an event recorder's handlers wrote, as JSON lines. */
@@ -25,6 +29,8 @@ export function eventsCommand(output: Output, exit: (code: ExitCode) => void): C
     .option('--table <name>', 'only of this table, such as events (default: all)')
     .option('--type <types>', 'only of these types, separated by commas (default: all)')
     .option('--since <time>', 'only from then on: a time such as 2026-11-22T05:00:00Z, or a duration before now such as 1h or 7d')
+    .option('--follow', 'goes on printing what comes, until it is stopped')
+    .option('--interval <duration>', 'with --follow: how often to look', '1s')
     .addHelpText(
       'after',
       '\nPrints for each row: {"timestamp":"…","type":"…","event_table":"…","event_id":"…","event_row":n,"event_seq":n,"payload":…,…extra columns}.',
@@ -33,29 +39,48 @@ export function eventsCommand(output: Output, exit: (code: ExitCode) => void): C
   return requireOptions(command, ['from']);
 }
 
-async function printEvents({ from, schema, table, type, since }: EventsOptions, output: Output): Promise<ExitCode> {
+async function printEvents({ from, schema, table, type, since, follow, interval }: EventsOptions, output: Output): Promise<ExitCode> {
   checkName('schema', schema);
+  const intervalMs = parseDurationMs(interval, 'interval', { min: INTERVAL_MS_MIN });
   const filter: EventFilter = {
     ...(table === undefined ? {} : { table }),
     ...(type === undefined ? {} : { types: typesOption(type) }),
     ...(since === undefined ? {} : { sinceNs: sinceOption(since) }),
   };
-  let printed = 0;
-  const print = async (events: AsyncIterable<StoredEvent>) => {
+  const place = await openPlace(from, schema);
+  const stop = follow === true ? stopOnSignals() : null;
+  try {
+    const { sinceNs } = filter;
+    const read = (fromNs: bigint | undefined) => place.read({ ...filter, ...(fromNs === undefined ? {} : { sinceNs: fromNs }) });
+    const events = stop === null ? read(sinceNs) : followEvents({ read, sinceNs, intervalMs, clock: systemClock, signal: stop.signal });
+    let printed = 0;
     for await (const { line } of events) {
       await output.line(line);
       printed++;
     }
-  };
-  if (/^postgres(?:ql)?:/i.test(from)) {
-    await print(eventsFromPostgres({ url: databaseOption(from), schema, clock: systemClock }, filter));
-  } else {
-    checkStoreUri(from);
-    const store = await openStore(from, systemClock, 'read');
-    await print(eventsFromObjects(store, filter)).finally(() => store.close());
+    if (printed === 0 && stop === null) output.logger.warn({}, 'there are no such events');
+    return 0;
+  } finally {
+    stop?.release();
+    await place.close();
   }
-  if (printed === 0) output.logger.warn({}, 'there are no such events');
-  return 0;
+}
+
+const INTERVAL_MS_MIN = 100;
+
+async function openPlace(from: string, schema: string): Promise<EventsPlace> {
+  if (isDatabase(from)) {
+    const url = databaseOption(from);
+    return { read: (filter) => eventsFromPostgres({ url, schema, clock: systemClock }, filter), close: async () => {} };
+  }
+  checkEventFiles(from, 'from');
+  const store = await openStore(from, systemClock, 'read');
+  return { read: (filter) => eventsFromObjects(store, filter), close: () => store.close() };
+}
+
+interface EventsPlace {
+  read(filter: EventFilter): AsyncIterable<StoredEvent>;
+  close(): Promise<void>;
 }
 
 function typesOption(text: string): string[] {
@@ -65,14 +90,23 @@ function typesOption(text: string): string[] {
 }
 
 function sinceOption(text: string): bigint {
-  const isTime = /^\d{4}-\d{2}-\d{2}/.test(text);
-  const ms = isTime ? Date.parse(text) : systemClock.now() - parseDurationMs(text, 'since');
-  if (Number.isNaN(ms)) throw invalid('since', text, 'a time such as 2026-11-22T05:00:00Z, or a duration such as 1h');
+  const ms = /^\d{4}-\d{2}-\d{2}/.test(text) ? Date.parse(text) : timeBefore(text);
+  if (Number.isNaN(ms)) throw invalid('since', text, SINCE_FORMS);
   const ns = BigInt(Math.round(ms)) * 1_000_000n;
   // Times of events have 64 bits: before the first and behind the last there are none.
   return ns < NS_MIN ? NS_MIN : ns > NS_MAX ? NS_MAX : ns;
 }
 
+function timeBefore(duration: string): number {
+  try {
+    return systemClock.now() - parseDurationMs(duration, 'since');
+  } catch {
+    return Number.NaN;
+  }
+}
+
+const SINCE_FORMS =
+  'a date or a time such as 2026-11-22, 2026-11-22T05:00:00Z or 2026-11-22T05:00:00+02:00, or a duration before now such as 90s, 5m, 1h30m or 7d';
 const NS_MIN = -(2n ** 63n);
 const NS_MAX = 2n ** 63n - 1n;
 

@@ -22,7 +22,7 @@ interface Display {
 
 /** How far the checkpoint has come from where it began to where the source is. */
 function bar(output: Output): Display {
-  const format = '{phase} {bar} {rate} rows/s | lag {lag} | checkpoint {checkpoint} | {rows} rows';
+  const format = '{phase} {bar} lag {lag} | checkpoint {checkpoint} | written {rows} rows, {rate}/s';
   const options = { format, barsize: 12, hideCursor: true, clearOnComplete: false, stream: output.stderr, emptyOnZero: true };
   const single = new SingleBar({ ...options, barCompleteChar: '█', barIncompleteChar: '░' });
   let first: bigint | null = null;

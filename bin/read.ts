@@ -12,6 +12,7 @@ import type { ExitCode } from './exit-code.ts';
 import { patternsOption } from './options.ts';
 import type { Output } from './output.ts';
 import { requireOptions } from './required.ts';
+import { stopOnSignals } from './signals.ts';
 import { openTarget } from './target.ts';
 
 interface ReadCommandOptions {
@@ -86,24 +87,6 @@ async function explain(store: ObjectStore, patterns: readonly string[] | undefin
   const checkpoint = target.checkpointTs ?? 'none yet';
   const table = patterns.join(',');
   throw new MillraceError('MR_UNKNOWN_TABLE', { uri: store.uri, table, checkpoint, tables: known === '' ? 'no tables yet' : known });
-}
-
-/** SIGINT and SIGTERM end the reading behind the batch under way; a second one ends the process at once, with 1. */
-function stopOnSignals(): { readonly signal: AbortSignal; release(): void } {
-  const controller = new AbortController();
-  const onSignal = () => {
-    if (controller.signal.aborted) process.exit(1);
-    controller.abort();
-  };
-  process.on('SIGINT', onSignal);
-  process.on('SIGTERM', onSignal);
-  return {
-    signal: controller.signal,
-    release: () => {
-      process.off('SIGINT', onSignal);
-      process.off('SIGTERM', onSignal);
-    },
-  };
 }
 
 async function readCursor(path: string): Promise<string | null> {

@@ -1,6 +1,7 @@
-import { type EventPort, SLOW_OPERATIONS_TABLE, SYSTEM_EVENTS_TABLE } from '../lib/flow/index.ts';
+import { type EventPort, SYSTEM_EVENTS_TABLE } from '../lib/flow/index.ts';
 import { checkName, connectionOf } from '../lib/sources/postgres/options.ts';
 import { type EventHandler, eventRecorder, objectStoreEvents, postgresEvents, stdoutEvents } from '../pipelines/index.ts';
+import { checkEventFiles, isDatabase } from './options.ts';
 import type { Output } from './output.ts';
 
 /** Where a capture's own events go. */
@@ -23,8 +24,7 @@ export interface Recording {
  * @throws MR_INVALID_OPTION, MR_INVALID_URI.
  */
 export function recordingTo(options: RecordingOptions, output: Output): () => Promise<Recording> {
-  // The log tells of losses. A summary among the events would stand in a table of its own, whose name may be a user's.
-  const definition = eventRecorder({ name: 'capture', handler: handlerOf(options, output), lossSummary: false });
+  const definition = eventRecorder({ name: 'capture', handler: handlerOf(options, output), lossTable: SYSTEM_EVENTS_TABLE });
   return async () => {
     const recorder = await definition.open({ logger: output.logger });
     return {
@@ -37,26 +37,13 @@ export function recordingTo(options: RecordingOptions, output: Output): () => Pr
   };
 }
 
-/**
- * Patterns that keep the tables of events out of a capture of the same database: else what a run tells of itself would be captured too. Null where `tables` can
- * stay as they are.
- */
-export function withoutEventTables(from: string, { to, schema }: RecordingOptions, tables: readonly string[] | null): string[] | null {
-  if (!isDatabase(to)) return null;
-  const [source, target] = [connectionOf(from), connectionOf(to, 'events')];
-  if (source.address !== target.address || source.database !== target.database) return null;
-  const quoted = `"${schema.replaceAll('"', '""')}"`;
-  return [...(tables ?? ['*.*']), ...[SYSTEM_EVENTS_TABLE, SLOW_OPERATIONS_TABLE].map((table) => `!${quoted}.${table}`)];
-}
-
 function handlerOf({ to, schema }: RecordingOptions, output: Output): EventHandler {
   checkName('events-schema', schema);
   if (to === 'stdout') return stdoutEvents({ stream: output.stdout });
-  if (!isDatabase(to)) return objectStoreEvents({ uri: to });
+  if (!isDatabase(to)) {
+    checkEventFiles(to, 'events', ', or stdout');
+    return objectStoreEvents({ uri: to });
+  }
   connectionOf(to, 'events');
   return postgresEvents({ url: to, schema });
-}
-
-function isDatabase(uri: string): boolean {
-  return /^postgres(?:ql)?:/i.test(uri);
 }

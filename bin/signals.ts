@@ -18,3 +18,21 @@ export function drainOnSignals(running: Running, output: Output): () => void {
     process.off('SIGTERM', onSignal);
   };
 }
+
+/** SIGINT and SIGTERM end the reading behind the batch under way; a second one ends the process at once, with 1. */
+export function stopOnSignals(): { readonly signal: AbortSignal; release(): void } {
+  const controller = new AbortController();
+  const onSignal = () => {
+    if (controller.signal.aborted) process.exit(1);
+    controller.abort();
+  };
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
+  return {
+    signal: controller.signal,
+    release: () => {
+      process.off('SIGINT', onSignal);
+      process.off('SIGTERM', onSignal);
+    },
+  };
+}

@@ -149,10 +149,13 @@ async function rebuiltOf({ schema, name: table }: Table, target: StoredTarget): 
   }
 }
 
-/** Behind a capture that has drained there is a lag all the same: PostgreSQL writes a record of 56 bytes whenever such a snapshot is opened. */
+/**
+ * Behind a capture that has drained there is a lag all the same: PostgreSQL writes a record of 56 bytes whenever such a snapshot is opened. It holds no change,
+ * but what else stands in the WAL is not looked at: that no row differs is what is known.
+ */
 function sayLag(lag: bigint, upTo: bigint, isIdentical: boolean, output: Output): void {
   const behind = `the files are ${lag} bytes of WAL behind the database`;
-  const harmless = `${behind}, where no row of these tables differs: WAL is written without changes too, as by each verify when it opens its snapshot`;
+  const harmless = `the files are caught up: no row of these tables differs. Behind their checkpoint are ${lag} bytes of WAL; each verify adds some when it opens its snapshot`;
   output.say(lag === 0n ? 'the files are at the snapshot of the database' : isIdentical ? harmless : behind, {
     checkpointTs: String(upTo - lag),
     snapshotTs: String(upTo),
@@ -164,6 +167,7 @@ function isOver({ startMs, waitMs }: Patience): boolean {
 }
 
 const POLL_MS = 250;
+const POLLS_BEFORE_SAYING = 5;
 /** A slot that nobody reads for so long means that nobody captures at the moment: time to look whether the files are identical as they are. */
 const IDLE_MS_BEFORE_LOOKING = 1_000;
 /** And for so long, that nobody will: a capture that lost its connection tries again after 10 s at the latest, and one that is restarted is there sooner. */
@@ -192,7 +196,8 @@ async function waitForCheckpoint(
     seenTs = checkpointTs;
     const lag = checkpointTs === null ? null : needed > checkpointTs ? needed - checkpointTs : 0n;
     if (lag === 0n || nowMs - activeMs >= idleMs || isOver(patience)) return lag;
-    if (poll % 8 === 0)
+    // Not at once: where nobody captures, there is nothing to wait for.
+    if (poll % 8 === POLLS_BEFORE_SAYING)
       output.say(`waiting for the files: ${lag === null ? 'no checkpoint yet' : `${lag} bytes of WAL behind`}`, {
         snapshotTs: String(needed),
       });

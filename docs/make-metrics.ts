@@ -4,7 +4,7 @@ import { METRIC_PREFIX } from '../lib/runtime/prometheus.ts';
 import { RUN_METRICS } from '../lib/runtime/run-metrics.ts';
 import { POSTGRES_METRICS } from '../lib/sources/postgres/metrics.ts';
 import { CLEAN_UP_METRICS } from '../pipelines/cloud-storage-sink/clean-up/clean-up-job.ts';
-import { SINK_METRICS, SPOOL_METRICS } from '../pipelines/cloud-storage-sink/metrics.ts';
+import { GENERIC_SINK_METRICS, SINK_METRICS, SPOOL_METRICS } from '../pipelines/cloud-storage-sink/metrics.ts';
 import { RECORDER_METRICS } from '../pipelines/event-recorder/metrics.ts';
 
 /** Every metric there is, by the part that counts it. */
@@ -12,7 +12,7 @@ export const METRIC_GROUPS: Readonly<Record<string, readonly MetricDefinition[]>
   'Each component': Object.values(COMPONENT_METRICS),
   'The run': Object.values(RUN_METRICS),
   'PostgreSQL as a source': Object.values(POSTGRES_METRICS),
-  'The cloud storage sink': Object.values(SINK_METRICS),
+  'The cloud storage sink': [...Object.values(SINK_METRICS), ...Object.values(GENERIC_SINK_METRICS)],
   'Its spool': Object.values(SPOOL_METRICS),
   'Its clean-up': Object.values(CLEAN_UP_METRICS),
   'An event recorder': Object.values(RECORDER_METRICS),
@@ -47,6 +47,10 @@ const INTRO = [
   '',
   'A component is the source, a stage or the sink; `kind` says which, `stage` is its name (the second of one name is `name#2`). An event is a block of rows, a schema',
   'change, a TRUNCATE or a syncpoint; resolved marks are none. Bytes are counted by delivery: those of the buffers in which its rows stand.',
+  '',
+  'The sink counts under the names of TiCDC, `millrace_` in place of `ticdc_sink_`; before its general ones `sink_` stays, with the suffixes of Prometheus. Where another number',
+  'says the same there is no second: `batch_write_bytes` and `write_bytes_total` are `cloud_storage_flush_bytes` and its `_sum`, `dml_event_count` is',
+  '`component_rows_out_total{kind="sink"}`.',
   '',
   'Worth an alert: `source_wal_retained_bytes` that grows (the disk of the server), `checkpoint_lag_seconds`, `source_tables{state="stopped"}` above 0,',
   '`rate(component_errors_total[5m])`, and no scrape at all.',

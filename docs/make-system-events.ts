@@ -39,6 +39,12 @@ const INTRO = [
 ];
 
 const SLOW_INTRO = [
+  '## What was lost',
+  '',
+  `With \`capture\`, the recorder tells once a minute, while events of this run are lost, and at its end: as \`events_lost\` in \`${SYSTEM_EVENTS_TABLE}\`, with \`n\` how many, \`from\` and \`to\` between which times, and`,
+  '`reasons`, a list of the same for each `reason`: that of a [refusal](events.md#what-becomes-of-it); `exhausted` where the last retry failed; `rejected` where the target refuses the event for good.',
+  'It is the recorder that tells it, so it names no pipeline.',
+  '',
   '## Slow operations',
   '',
   'An operation that took longer than the threshold (`--slow-threshold`, `slowThreshold`, 30 s), or a part of those (`--slow-sample`, `slowSampleRatio`, 1), is a `slow_operation` with the columns',

@@ -229,7 +229,7 @@ export const ERRORS = {
   MR_STORE_DENIED: {
     message: '{operation} of {key} at {uri} was denied (HTTP status {status}): {reason}',
     remedy:
-      "Give the credentials of the SDK's chain (AWS_ACCESS_KEY_ID, profile, role) the rights to list, get, put and delete below that prefix.",
+      "See that the credentials are right (those of the URI, else of the SDK's chain: AWS_ACCESS_KEY_ID, profile, role) and have the rights to list, get, put and delete below that prefix.",
   },
   MR_STORE_NO_BUCKET: {
     message: 'there is no bucket {bucket} for {uri}',
@@ -425,6 +425,10 @@ export const ERRORS = {
   },
   MR_MODULE_NOT_LOADED: {
     message: '{file} could not be loaded: {reason}',
+    remedy: 'Importing it threw that. Correct the path or the module, or give it what it needs, such as an environment variable.',
+  },
+  MR_MODULE_NO_LOADER: {
+    message: '{file} cannot be loaded by this Node alone, and tsx is not installed beside it: {reason}',
     remedy: 'Give a JavaScript module, or install tsx beside it for TypeScript.',
   },
   MR_NO_DEFINITION: {

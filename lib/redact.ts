@@ -45,17 +45,34 @@ function parse(text: string): URL | null {
   }
 }
 
-/** `name=value`, in a query or in a list of libpq keywords, where the value may be quoted. */
-const PARAMETER = /([\w.-]*(?:pass|secret|token|credential|signature|access-?_?key)[\w.-]*\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&#;]*)/gi;
+/** What stands before a value, in a query or in a list of libpq keywords; in a query it may be percent-encoded. */
+const PARAMETER_NAME = /[\w.%+-]+\s*=\s*/g;
+const SECRET_NAME = /pass|secret|token|credential|signature|access-?_?key/i;
+/** All that can belong to a value. */
+const QUERY_VALUE = /[^&]*/y;
+const KEYWORD_VALUE = /'(?:[^'\\]|\\.)*'|[^\s&#;]*/y;
 const NESTED_URL = /([?&][\w.-]+=)([a-z][a-z0-9+.-]*(?::|%3a)(?:\/\/|%2f%2f)[^&#]*)/gi;
 
 function redactParameters(text: string): string {
-  const masked = text.replace(PARAMETER, `$1${MASK}`);
-  return masked.replace(NESTED_URL, (whole, name: string, value: string) => {
+  return maskSecrets(text).replace(NESTED_URL, (whole, name: string, value: string) => {
     const plain = decode(value);
     const redacted = redactUserInfo(plain);
     return redacted === plain ? whole : name + redacted;
   });
+}
+
+function maskSecrets(text: string): string {
+  const valueAt = /^[a-z][a-z\d+.-]*:\/\//i.test(text) ? QUERY_VALUE : KEYWORD_VALUE;
+  let masked = '';
+  let from = 0;
+  for (const { index, 0: name } of text.matchAll(PARAMETER_NAME)) {
+    const at = index + name.length;
+    if (at < from || !SECRET_NAME.test(decode(name))) continue;
+    masked += text.slice(from, at) + MASK;
+    valueAt.lastIndex = at;
+    from = at + valueAt.exec(text)![0].length;
+  }
+  return masked + text.slice(from);
 }
 
 function decode(text: string): string {

@@ -80,13 +80,18 @@ export class Head {
   }
 
   setTimes(commitMs: number, nowMs: number): void {
-    const sameLength = this.nowMs === nowMs && this.commitMs >= THIRTEEN_DIGITS && commitMs >= THIRTEEN_DIGITS;
+    if (hasThirteenDigits(this.commitMs) && hasThirteenDigits(this.nowMs) && hasThirteenDigits(commitMs) && hasThirteenDigits(nowMs)) {
+      if (commitMs !== this.commitMs) writeDecimal(commitMs, this.bytes, this.#commitMsAt);
+      if (nowMs !== this.nowMs) writeDecimal(nowMs, this.bytes, this.#commitMsAt + 13 + BETWEEN_TIMES.length);
+    } else this.bytes = Buffer.from(`${this.#before}${commitMs}${BETWEEN_TIMES}${nowMs}${this.#after}`);
     this.commitMs = commitMs;
     this.nowMs = nowMs;
-    if (sameLength) writeDecimal(commitMs, this.bytes, this.#commitMsAt);
-    else this.bytes = Buffer.from(`${this.#before}${commitMs},"ts":${nowMs}${this.#after}`);
   }
 }
 
-/** From 2001 to 2286 a time in ms has as many digits. */
-const THIRTEEN_DIGITS = 1e12;
+const BETWEEN_TIMES = ',"ts":';
+
+/** As a time in ms has from 2001 to 2286: one such time takes the place of another. */
+function hasThirteenDigits(ms: number): boolean {
+  return ms >= 1e12 && ms < 1e13;
+}

@@ -198,7 +198,7 @@ class Run implements Running {
 
   async #openSink(context: Context): Promise<OpenSink> {
     const { name, sink } = this.#definition;
-    const open = async () => this.#register('sink', await sink.open({ pipeline: name, context }));
+    const open = async () => this.#registerEarly('sink', sink.open({ pipeline: name, context }));
     const details = { sink: sink.name };
     const timed = () => this.#told.events.timed('open_sink', () => details, open);
     return this.#part('MR_SINK_FAILED', details, () => this.#unlessStopping(timed()));
@@ -261,6 +261,15 @@ class Run implements Running {
     return opened;
   }
 
+  /** A part that is closed when it has opened, however the run ends meanwhile, and waited for: it may hold what the next run needs. */
+  #registerEarly<Part extends { close(): Promise<void> }>(part: string, opening: Promise<Part>): Promise<Part> {
+    this.#closers.add(part, async () => {
+      const opened = await opening.catch(() => null);
+      await opened?.close();
+    });
+    return opening;
+  }
+
   /** Resolves when every delivery has gone through the stages and the sink has completed. */
   #flow(source: OpenSource, sink: OpenSink, context: Context): Promise<void> {
     const { stages, source: sourceDefinition, sink: sinkDefinition } = this.#definition;
@@ -276,10 +285,7 @@ class Run implements Running {
     const arriving = stages
       .reduce((stream, stage, index) => stream.pipe(guardStage(stage, context, meters.stages[index]!)), emitted)
       .pipe(
-        tap((delivery) => {
-          meters.sink.accepted(delivery);
-          this.#board.arrived(delivery.rows);
-        }),
+        tap((delivery) => meters.sink.accepted(delivery)),
         whenTaken(() => this.#lookForCaughtUp(context)),
         catchError((error: unknown) => {
           // What a sink reports of an error that came down to it must not hide where it came from.

@@ -6,7 +6,7 @@ import type { FlushReport } from './sink.ts';
 /** Where a run stands. Counts are since its start. */
 export interface RunStatus {
   readonly phase: RunPhase;
-  /** Rows that reached the sink, a second, over the last seconds. */
+  /** Rows made durable, a second, over the last ten seconds: how `rows` grows. */
   readonly rowsPerSecond: number;
   /** Rows, bytes and pieces with rows (files) made durable. */
   readonly rows: number;
@@ -42,8 +42,8 @@ export interface TableStatus {
 }
 
 const TICK_MS = 500;
-/** `rowsPerSecond` looks back this many ticks. */
-const RATE_TICKS = 10;
+/** `rowsPerSecond` looks back this many ticks: over two flushes of the default interval, for rows become durable by files. */
+const RATE_TICKS = 20;
 
 /** Gathers the status of one run and emits it, multicast, twice a second while the run lasts, and once at its end. */
 export class StatusBoard {
@@ -57,7 +57,6 @@ export class StatusBoard {
   #context: Context | null = null;
   #source: OpenSource | null = null;
   #resumedTs = 0n;
-  #arrivedRows = 0;
   #rows = 0;
   #bytes = 0;
   #files = 0;
@@ -87,11 +86,6 @@ export class StatusBoard {
 
   draining(): void {
     this.#phase = 'draining';
-  }
-
-  /** `rows` reached the sink. */
-  arrived(rows: number): void {
-    this.#arrivedRows += rows;
   }
 
   flushed({ table, rows, bytes }: FlushReport): void {
@@ -136,7 +130,7 @@ export class StatusBoard {
 
   #tick(): void {
     this.#cancelTick = this.#clock.after(TICK_MS, () => this.#tick());
-    this.#samples.push({ at: this.#clock.now(), rows: this.#arrivedRows });
+    this.#samples.push({ at: this.#clock.now(), rows: this.#rows });
     if (this.#samples.length > RATE_TICKS + 1) this.#samples.splice(0, 1);
     const status = this.current;
     this.#onTick(status);
@@ -146,7 +140,7 @@ export class StatusBoard {
   #rate(): number {
     const { at, rows } = this.#samples[0]!;
     const elapsedMs = this.#clock.now() - at;
-    return elapsedMs <= 0 ? 0 : Math.round(((this.#arrivedRows - rows) * 1000) / elapsedMs);
+    return elapsedMs <= 0 ? 0 : Math.round(((this.#rows - rows) * 1000) / elapsedMs);
   }
 
   #lagMs(source: SourceStatus | null): number | null {

@@ -13,7 +13,7 @@ export interface AppendLogParts {
   readonly logger: Logger;
   /** Bytes after which another file is begun. */
   readonly segmentBytes: number;
-  /** Whether `append` may leave what it wrote to the system; otherwise it is on the disk itself. */
+  /** Whether what `append` wrote is on the disk itself when it resolves; otherwise the system may keep it for a while. */
   readonly syncs: boolean;
   /** Hears of each record that is there, in order. */
   readonly onRecord: (record: LogRecord, segment: number) => void;

@@ -1,4 +1,4 @@
-import { tmpdir, userInfo } from 'node:os';
+import { tmpdir } from 'node:os';
 import { basename, dirname, isAbsolute, join } from 'node:path';
 import { isMillraceError, MillraceError, reasonOf } from '../errors.ts';
 import { crc32Of } from '../formats/checksum.ts';
@@ -19,7 +19,7 @@ export function spoolFolder(pipeline: string, baseDir = '', target = ''): string
   }
   if (baseDir !== '') return join(baseDir, escapeName(pipeline));
   const checksum = target === '' ? '' : `-${crc32Of(Buffer.from(target)).toString(16).padStart(8, '0')}`;
-  return join(tmpdir(), `millrace-spool-${userInfo().uid}`, `${escapeName(pipeline)}${checksum}`);
+  return join(tmpdir(), `millrace-spool-${process.getuid?.() ?? -1}`, `${escapeName(pipeline)}${checksum}`);
 }
 
 /**

@@ -360,7 +360,7 @@ export class Spool {
 
   async #close(): Promise<void> {
     this.#held.clear();
-    this.#waiting.clear();
+    for (let entry = this.#waiting.shift(); entry !== null; entry = this.#waiting.shift()) this.#observeWait(entry);
     try {
       await this.#writes.stop();
       await this.#files.close();

@@ -1,5 +1,4 @@
 import { piecesOf } from './body.ts';
-import { contentVersion } from './content-version.ts';
 import { checkFolder, checkKey, checkPrefix, compareUtf8 } from './keys.ts';
 import type { ObjectBody, ObjectInfo, ObjectStore, ObjectVersion, StoreCapabilities, VersionedObject } from './object-store.ts';
 
@@ -7,7 +6,8 @@ import type { ObjectBody, ObjectInfo, ObjectStore, ObjectVersion, StoreCapabilit
 export class MemoryStore implements ObjectStore {
   readonly uri: string;
   readonly capabilities: StoreCapabilities = { putIfAbsent: 'atomic', conditionalPut: 'atomic' };
-  readonly #objects = new Map<string, Buffer>();
+  readonly #objects = new Map<string, Held>();
+  #writes = 0;
 
   constructor(name = '') {
     this.uri = `memory://${name}`;
@@ -16,7 +16,7 @@ export class MemoryStore implements ObjectStore {
   async put(key: string, body: ObjectBody): Promise<void> {
     checkKey(key);
     const pieces = piecesOf(body, { key, uri: this.uri });
-    this.#objects.set(key, Buffer.concat(pieces instanceof Promise ? await pieces : pieces));
+    this.#set(key, Buffer.concat(pieces instanceof Promise ? await pieces : pieces));
   }
 
   async putIfAbsent(key: string, body: ObjectBody): Promise<boolean> {
@@ -26,7 +26,7 @@ export class MemoryStore implements ObjectStore {
     const object = Buffer.concat(pieces instanceof Promise ? await pieces : pieces);
     // Another writer can have come in while the body was read.
     if (this.#objects.has(key)) return false;
-    this.#objects.set(key, object);
+    this.#set(key, object);
     return true;
   }
 
@@ -34,21 +34,20 @@ export class MemoryStore implements ObjectStore {
     checkKey(key);
     const pieces = piecesOf(body, { key, uri: this.uri });
     const object = Buffer.concat(pieces instanceof Promise ? await pieces : pieces);
-    const present = this.#objects.get(key);
-    if ((present === undefined ? null : contentVersion(present)) !== expected) return null;
-    this.#objects.set(key, object);
-    return contentVersion(object);
+    if ((this.#objects.get(key)?.version ?? null) !== expected) return null;
+    return this.#set(key, object);
   }
 
   async getVersioned(key: string): Promise<VersionedObject | null> {
-    const content = await this.get(key);
-    return content === null ? null : { content, version: contentVersion(content) };
+    checkKey(key);
+    const held = this.#objects.get(key);
+    return held === undefined ? null : { content: Buffer.from(held.content), version: held.version };
   }
 
   async get(key: string): Promise<Buffer | null> {
     checkKey(key);
-    const object = this.#objects.get(key);
-    return object === undefined ? null : Buffer.from(object);
+    const held = this.#objects.get(key);
+    return held === undefined ? null : Buffer.from(held.content);
   }
 
   async read(key: string): Promise<AsyncIterable<Uint8Array> | null> {
@@ -75,8 +74,8 @@ export class MemoryStore implements ObjectStore {
     checkPrefix(prefix);
     const keys = [...this.#objects.keys()].filter((key) => key.startsWith(prefix)).sort(compareUtf8);
     for (const key of keys) {
-      const object = this.#objects.get(key);
-      if (object !== undefined) yield { key, size: object.length };
+      const held = this.#objects.get(key);
+      if (held !== undefined) yield { key, size: held.content.length };
     }
   }
 
@@ -86,6 +85,18 @@ export class MemoryStore implements ObjectStore {
   }
 
   async close(): Promise<void> {}
+
+  #set(key: string, content: Buffer): ObjectVersion {
+    const version = String(++this.#writes) as ObjectVersion;
+    this.#objects.set(key, { content, version });
+    return version;
+  }
+}
+
+interface Held {
+  readonly content: Buffer;
+  /** The number of the write that made it. */
+  readonly version: ObjectVersion;
 }
 
 /** Small on purpose: whoever reads in tests meets chunk borders. */

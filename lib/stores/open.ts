@@ -21,7 +21,8 @@ export const STORE_PARAMETERS: Readonly<Record<string, readonly string[]>> = {
  *
  * - `file:///dir`: files below a folder, which is made if it is missing.
  * - `s3://bucket/prefix?endpoint=…&region=…&sse=…`: any S3; parameters as in `S3LocationOptions`. The endpoint is by default that of
- *   AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, else Amazon's; with an endpoint, path style is the default. Credentials come from the SDK's own chain.
+ *   AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, else Amazon's; with an endpoint, path style is the default. Credentials come from the SDK's own chain, unless the
+ *   URI has them: then `store.uri`, errors and logs do not.
  * - `memory://name`: the same store for the same name, as long as the process lives.
  * - `noop://`: accepts everything, keeps nothing.
  *

@@ -1,8 +1,9 @@
 import { MillraceError } from '../errors.ts';
 import { redactUrl } from '../redact.ts';
+import { CREDENTIAL_PARAMETERS, type S3CredentialOptions, type S3Credentials, s3CredentialsOf } from './s3-credentials.ts';
 
 /** Where an S3 store is and how objects are kept there; each is a query parameter of its URI too (`?force-path-style=true`), which wins. */
-export interface S3LocationOptions {
+export interface S3LocationOptions extends S3CredentialOptions {
   /** `http://…` or `https://…`. Default: AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, else Amazon's. */
   readonly endpoint?: string;
   /** As `eu-west-1`. Default: what the SDK finds (AWS_REGION, profile); at another endpoint us-east-1. */
@@ -40,6 +41,8 @@ export interface S3Location {
   readonly flushConcurrency: number;
   /** What each new object is kept with, under the options' names; those that were given. */
   readonly placement: S3Placement;
+  /** Null: what the SDK's own chain finds. */
+  readonly credentials: S3Credentials | null;
   /** The URI for messages, without options and secrets. */
   readonly shown: string;
 }
@@ -60,6 +63,7 @@ export const S3_PARAMETERS = [
   'sse-kms-key-id',
   'storage-class',
   'acl',
+  ...CREDENTIAL_PARAMETERS,
 ] as const;
 
 /** Reads `s3://bucket/prefix?…`; unknown parameters are left to others. Throws MR_INVALID_URI, MR_INVALID_OPTION. */
@@ -68,8 +72,9 @@ export function s3LocationOf(
   environment: Readonly<Record<string, string | undefined>> = process.env,
   options: S3LocationOptions = {},
 ): S3Location {
-  if (url.username !== '' || url.password !== '' || CREDENTIALS.some((name) => url.searchParams.has(name))) {
-    throw invalid(url, "it holds credentials; they come from the SDK's chain (AWS_ACCESS_KEY_ID, profile, role)");
+  if (url.username !== '' || url.password !== '') {
+    const reason = "it holds credentials before an @; they come from the SDK's chain (AWS_ACCESS_KEY_ID, profile, role)";
+    throw invalid(url, `${reason}, or as access-key=…&secret-access-key=…`);
   }
   if (url.host === '') throw invalid(url, 'it names no bucket');
   const given = (name: (typeof S3_PARAMETERS)[number]) => givenOf(url, options, name);
@@ -97,6 +102,7 @@ export function s3LocationOf(
     checksum: oneOf('checksum', given('checksum'), CHECKSUMS) ?? (endpoint === null ? 'crc32' : 'md5'),
     flushConcurrency: concurrency(given('flush-concurrency')),
     placement: placementOf(given),
+    credentials: s3CredentialsOf(url, options),
     shown: redactUrl(`s3://${url.host}/${components.join('/')}`),
   };
 }
@@ -122,7 +128,6 @@ const ACLS = [
   'public-read',
   'public-read-write',
 ] as const;
-const CREDENTIALS = ['access-key', 'secret-access-key', 'session-token'];
 
 function placementOf(given: (name: PlacementName) => string | null): S3Placement {
   const sse = oneOf('sse', given('sse'), ENCRYPTIONS);

@@ -208,6 +208,7 @@ function clientConfig(location: S3Location, { idleTimeoutMs = 60_000 }: S3Reques
   return {
     ...(location.endpoint === null ? { followRegionRedirects: true } : { endpoint: location.endpoint }),
     ...(location.region === null ? {} : { region: location.region }),
+    ...(location.credentials === null ? {} : { credentials: location.credentials }),
     forcePathStyle: location.forcePathStyle,
     // Repetition is ours: only so is a body that comes in pieces sent again, and an answer that got lost remembered.
     maxAttempts: 1,

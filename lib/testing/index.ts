@@ -1,4 +1,5 @@
 export * from './checkpoint-store-suite.ts';
+export * from './clock-suite.ts';
 export * from './disk-suite.ts';
 export * from './gate-store.ts';
 export * from './marbles/index.ts';

@@ -17,7 +17,7 @@ import { type MemorySource, memorySource } from './memory-source.ts';
 import { changesText, compareAcks, compareArrivals, feedDiagram, type Moment } from './pipeline-marbles.ts';
 import { ProcessLife } from './process-life.ts';
 import { changesOf, type RecordedChange } from './recorded-change.ts';
-import type { VirtualClock } from './virtual-clock.ts';
+import { VirtualClock } from './virtual-clock.ts';
 
 /** The memory parts of one life of a pipeline: what a definition of one's own is made of in a test. They lose nothing in a crash, but what is under way. */
 export interface TestParts {
@@ -112,13 +112,21 @@ export interface TestPipeline {
  * Given a definition, its name and its stages run, between memory parts. Given a function, it makes the definition of each life from the parts of that life.
  * The pipeline runs at once, and as often as it is restarted.
  *
- * @throws MR_TEST_PIPELINE_MISUSED, MR_FEED_REFUSED
+ * @throws MR_TEST_PIPELINE_MISUSED, MR_FEED_REFUSED, MR_INVALID_OPTION
  */
 export function testPipeline(
   definition: PipelineDefinition | ((parts: TestParts) => PipelineDefinition),
   options: TestPipelineOptions,
 ): TestPipeline {
+  if (!(options.clock instanceof VirtualClock)) throw invalid('clock', 'another clock, or none', 'the clock that virtualTime gives');
+  if (typeof definition !== 'function' && !isPipelineDefinition(definition)) {
+    throw invalid('definition', typeof definition, 'what definePipeline returns, or a function that gives it');
+  }
   return new Bench(definition, options);
+}
+
+function invalid(option: string, value: string, bound: string): MillraceError {
+  return new MillraceError('MR_INVALID_OPTION', { option, value, bound });
 }
 
 class Bench implements TestPipeline {

@@ -12,7 +12,7 @@ import { drainMarkers, encodeOrdered, type Flush, flushBy, shardBy, splitKeyUpda
 import { CleanUp } from './clean-up/clean-up-job.ts';
 import type { FlushQueue } from './files/flush-queue.ts';
 import { writeFiles } from './files/write-files.ts';
-import { measureDrains, meterSpool } from './metrics.ts';
+import { measureDrains, meterCheckpoint, meterSpool } from './metrics.ts';
 import { type CloudStorageOptions, parseOptions, type SinkSettings } from './options.ts';
 import { Epoch } from './root/epoch.ts';
 import { FencedStore } from './root/fenced-store.ts';
@@ -145,7 +145,8 @@ class CloudStorage implements OpenSink {
   async openRoot(): Promise<void> {
     const { store, settings, context, cleanUp, epoch } = this.#target;
     const onFailure = (error: unknown) => this.#failure.error(error);
-    this.#root = await TargetRoot.open({ store, clock: context.clock, format: targetFormatOf(settings), epoch, onFailure });
+    const format = targetFormatOf(settings);
+    this.#root = await TargetRoot.open({ store, clock: context.clock, format, epoch, onFailure, measured: meterCheckpoint(context) });
     await cleanUp.open(this.#root);
   }
 

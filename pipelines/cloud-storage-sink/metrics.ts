@@ -1,5 +1,6 @@
 import { tap } from 'rxjs';
-import type { Delivery } from '../../lib/events/index.ts';
+import { isMillraceError } from '../../lib/errors.ts';
+import type { DdlEvent, Delivery, TruncateEvent } from '../../lib/events/index.ts';
 import {
   type Clock,
   COMPONENT_METRICS,
@@ -20,7 +21,7 @@ export const SINK_METRICS = {
   flushBytes: histogram('flush_bytes', 'Bytes of one data file.', exponentialBuckets(1024, 2, 20)),
   flushDuration: histogram(
     'flush_duration_seconds',
-    'How long writing one data file and its index file took.',
+    'How long writing one data file took, with its sidecar and its index file.',
     exponentialBuckets(0.001, 2, 15),
   ),
   ddlFlushDmlDuration: histogram(
@@ -33,6 +34,36 @@ export const SINK_METRICS = {
     labels: ['id'],
   } as MetricDefinition<'id'>,
   flushTotal: { ...counter('flush_total', 'Data files written, by what made them due.'), labels: ['reason'] } as MetricDefinition<'reason'>,
+} as const;
+
+/** What spec storage-sink §8 calls generic, as far as no other metric says it. */
+export const GENERIC_SINK_METRICS = {
+  batchRows: { ...generic('histogram', 'sink_batch_row_count', 'Rows of one data file.'), buckets: exponentialBuckets(1, 2, 21) },
+  executionErrors: {
+    ...generic(
+      'counter',
+      'sink_execution_error_total',
+      'Writes that failed, by what was written: rows (`dml`), a change of a schema (`ddl`), `metadata` (`checkpoint`). Each ends the run.',
+    ),
+    labels: ['event_type'],
+  } as MetricDefinition<'event_type'>,
+  ddlDuration: {
+    ...generic(
+      'histogram',
+      'sink_ddl_exec_duration_seconds',
+      'How long writing the schema file of a change took, by the type of the change; `_count` is how many there were.',
+    ),
+    labels: ['type'],
+    buckets: exponentialBuckets(0.001, 2, 16),
+  } as MetricDefinition<'type'>,
+  checkpointDuration: {
+    ...generic(
+      'histogram',
+      'sink_checkpoint_ts_message_duration_seconds',
+      'How long writing the checkpoint at the target (`metadata`) took; `_count` is how often it was written.',
+    ),
+    buckets: exponentialBuckets(0.001, 2, 16),
+  },
 } as const;
 
 /** Those of the spool. */
@@ -57,6 +88,8 @@ export class WriteMeter {
   readonly #clock: Clock;
   readonly #flushBytes: Histogram;
   readonly #flushDuration: Histogram;
+  readonly #batchRows: Histogram;
+  readonly #failures: Readonly<Record<'dml' | 'ddl', Counter>>;
   readonly #flushes: Readonly<Record<FlushReason, Counter>>;
   readonly #discarded: { readonly events: Counter; readonly rows: Counter; readonly bytes: Counter };
   readonly #places: Place[] = [];
@@ -66,6 +99,8 @@ export class WriteMeter {
     this.#clock = clock;
     this.#flushBytes = metrics.histogram(SINK_METRICS.flushBytes, {});
     this.#flushDuration = metrics.histogram(SINK_METRICS.flushDuration, {});
+    this.#batchRows = metrics.histogram(GENERIC_SINK_METRICS.batchRows, {});
+    this.#failures = { dml: failuresOf(metrics, 'dml'), ddl: failuresOf(metrics, 'ddl') };
     const flushes = (reason: FlushReason) => metrics.counter(SINK_METRICS.flushTotal, { reason });
     this.#flushes = {
       size: flushes('size'),
@@ -91,10 +126,22 @@ export class WriteMeter {
   }
 
   /** A data file is durable, of whose writing data and index took this long. */
-  wrote({ bytes, reason }: FlushReport, durationMs: number): void {
+  wrote({ rows, bytes, reason }: FlushReport, durationMs: number): void {
+    this.#batchRows.observe(rows);
     this.#flushBytes.observe(bytes);
     this.#flushDuration.observe(durationMs / 1000);
     this.#flushes[reason].add(1);
+  }
+
+  /** The schema file of a change is durable, the writing of which took this long. */
+  wroteSchema(event: DdlEvent | TruncateEvent, durationMs: number): void {
+    const type = event.type === 'truncate' ? 'truncate table' : (DDL_TYPES.get(event.action) ?? 'other');
+    this.#metrics.histogram(GENERIC_SINK_METRICS.ddlDuration, { type }).observe(durationMs / 1000);
+  }
+
+  /** Writing such events failed, and ends the run. */
+  failed(events: 'dml' | 'ddl'): void {
+    this.#failures[events].add(1);
   }
 
   /** `job`, counted as work of the first place that is free. */
@@ -118,6 +165,26 @@ export class WriteMeter {
     });
     return place;
   }
+}
+
+function failuresOf(metrics: Metrics, events: 'dml' | 'ddl' | 'checkpoint'): Counter {
+  return metrics.counter(GENERIC_SINK_METRICS.executionErrors, { event_type: events });
+}
+
+/** Measures each write of the checkpoint at the target: `write` resolves to whether it wrote. */
+export function meterCheckpoint({ metrics, clock }: Pick<Context, 'metrics' | 'clock'>): (write: () => Promise<boolean>) => Promise<void> {
+  const durations = metrics.histogram(GENERIC_SINK_METRICS.checkpointDuration, {});
+  const failures = failuresOf(metrics, 'checkpoint');
+  return async (write) => {
+    const startedMs = clock.now();
+    try {
+      if (await write()) durations.observe(Math.max(0, clock.now() - startedMs) / 1000);
+    } catch (error) {
+      // That the store is shut when the run has ended is none.
+      if (!isMillraceError(error, 'MR_STOPPED')) failures.add(1);
+      throw error;
+    }
+  };
 }
 
 /** Measures what a block event waits for: stands behind `drainMarkers`. */
@@ -156,6 +223,18 @@ export function meterSpool(metrics: Metrics, status: () => SpoolStatus | null): 
   return { loaded: (bytes) => loads.observe(bytes), waited: (ms) => waits.observe(ms / 1000) };
 }
 
+/** TiDB's names of the changes that schema files have codes for; those that a source here makes. */
+const DDL_TYPES: ReadonlyMap<number, string> = new Map([
+  [0, 'none'],
+  [3, 'create table'],
+  [4, 'drop table'],
+  [5, 'add column'],
+  [6, 'drop column'],
+  [11, 'truncate table'],
+  [12, 'modify column'],
+  [14, 'rename table'],
+]);
+
 interface Place {
   busyMs: number;
   /** Since when it works; null while it does not. */
@@ -164,6 +243,10 @@ interface Place {
 
 function histogram(name: string, help: string, buckets: readonly number[]): MetricDefinition<never> {
   return { name: `cloud_storage_${name}`, kind: 'histogram', labels: [], help, buckets };
+}
+
+function generic(kind: 'histogram' | 'counter', name: string, help: string): MetricDefinition<never> {
+  return { name, kind, labels: [], help };
 }
 
 function gauge(name: string, help: string): MetricDefinition<never> {

@@ -1,6 +1,7 @@
 import { isAbsolute } from 'node:path';
 import { MillraceError } from '../../lib/errors.ts';
 import type { PlainOptions } from '../../lib/flow/index.ts';
+import { redactUrl } from '../../lib/redact.ts';
 import { type ObjectStore, STORE_PARAMETERS } from '../../lib/stores/index.ts';
 import { formatBytes, formatDuration, parseBytes, parseDurationMs } from '../../lib/units.ts';
 import { CLEAN_UP_SPEC, checkCronSpec } from './clean-up/clean-up-times.ts';
@@ -338,15 +339,22 @@ function splitUri(options: CloudStorageOptions) {
   const at = options.uri.indexOf('?');
   if (at < 0) return { storeUri: options.uri, fromUri };
   const kept: string[] = [];
+  let before = '';
   for (const part of options.uri.slice(at + 1).split('&')) {
     if (part === '') continue;
     const [[name, value]] = [...new URLSearchParams(part)] as [[string, string]];
     if (OPTIONS.has(name)) fromUri.set(name, value);
     else if (storeParameters.includes(name)) kept.push(part);
-    else throw unknown(name, [...OPTIONS.keys(), ...storeParameters]);
+    else throw unknown(unlessSecret(name, before), [...OPTIONS.keys(), ...storeParameters]);
+    before = part;
   }
   const base = options.uri.slice(0, at);
   return { storeUri: kept.length === 0 ? base : `${base}?${kept.join('&')}`, fromUri };
+}
+
+/** The name of an unknown parameter: behind a credential it may be the rest of that, and is not said. */
+function unlessSecret(name: string, before: string): string {
+  return redactUrl(`?${before}`) === `?${before}` ? name : '*** (an & in a credential is written %26)';
 }
 
 /** Options of TiCDC's sink that mean nothing here: TiKV's row key. Who brings them is told that they are not misspelled. */

@@ -1,7 +1,7 @@
 import { MillraceError, reasonOf } from '../../lib/errors.ts';
 import { acceptSchema, schemaBytes } from './column-schema.ts';
 import { jsonTextOf, storedValue } from './column-value.ts';
-import type { ColumnSpec, EventInput, RecordedEvent, StoredValue } from './event.ts';
+import { type ColumnSpec, DEFAULT_TABLE, type EventInput, type RecordedEvent, type StoredValue } from './event.ts';
 import { checkName, Fault, kindOf, NAME_BYTES_MAX } from './event-fault.ts';
 
 /** What the recorder adds to an event at the call of `record` (W3). */
@@ -38,20 +38,21 @@ const NS_MAX = 2n ** 63n - 1n;
 
 function acceptChecked(input: EventInput, stamp: EventStamp): RecordedEvent {
   if (typeof input !== 'object' || input === null) throw new Fault(`it is ${kindOf(input)}, no object`);
-  const { type, table = DEFAULT_TABLE, payload = null, timestampNs = stamp.timestampNs } = input;
+  const { type, table = DEFAULT_TABLE, payload = null, timestampNs } = input;
   checkName(type, 'its type');
   checkName(table, 'its table');
-  if (typeof timestampNs !== 'bigint' || timestampNs < NS_MIN || timestampNs > NS_MAX) {
+  if (timestampNs !== undefined && (typeof timestampNs !== 'bigint' || timestampNs < NS_MIN || timestampNs > NS_MAX)) {
     throw new Fault('its timestampNs is no bigint of 64 bits');
   }
   const payloadText = payload === null ? 'null' : jsonTextOf(payload, 'its payload');
   const givenSchema = input.extraSchema ?? NO_COLUMNS;
   const extraSchema = acceptSchema(givenSchema);
   const extraRows = acceptRows(input.extraRows ?? ONE_EMPTY_ROW, extraSchema);
+  // The stamp last: reading the event may have recorded another.
   return Object.freeze({
     id: stamp.id,
     seq: stamp.seq,
-    timestampNs,
+    timestampNs: timestampNs ?? stamp.timestampNs,
     type,
     table,
     payload: payloadText,
@@ -61,7 +62,6 @@ function acceptChecked(input: EventInput, stamp: EventStamp): RecordedEvent {
   });
 }
 
-const DEFAULT_TABLE = 'events';
 const NO_COLUMNS: readonly ColumnSpec[] = Object.freeze([]);
 const ONE_EMPTY_ROW: readonly (readonly StoredValue[])[] = Object.freeze([Object.freeze([])]);
 

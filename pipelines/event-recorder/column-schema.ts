@@ -1,5 +1,5 @@
 import { COLUMN_TYPES, type ColumnSpec } from './event.ts';
-import { checkName, Fault } from './event-fault.ts';
+import { checkName, Fault, kindOf } from './event-fault.ts';
 
 /** The columns that every row begins with, in this order (C2). */
 export const BASE_COLUMNS: readonly ColumnSpec[] = Object.freeze(
@@ -63,10 +63,16 @@ function acceptColumn(given: unknown, index: number): ColumnSpec {
   const { name, type, semantic, nullable } = given as Partial<Record<keyof ColumnSpec, unknown>>;
   checkName(name, `the name of its extra column ${index}`);
   const known = COLUMN_TYPES.find((each) => each === type);
-  if (known === undefined) throw new Fault(`its extra column ${name} has no type of ${COLUMN_TYPES.join(', ')}`);
-  if (semantic !== 'tag' && semantic !== 'field') throw new Fault(`its extra column ${name} is neither a tag nor a field`);
+  if (known === undefined) throw new Fault(`the type of its extra column ${name} is ${wordOf(type)}, none of ${COLUMN_TYPES.join(', ')}`);
+  if (semantic !== 'tag' && semantic !== 'field')
+    throw new Fault(`the semantic of its extra column ${name} is ${wordOf(semantic)}, neither tag nor field`);
   if (nullable !== undefined && typeof nullable !== 'boolean') throw new Fault(`nullable of its extra column ${name} is no boolean`);
   return Object.freeze({ name, type: known, semantic, nullable: nullable ?? semantic === 'field' });
+}
+
+/** What stands where a word of ours should: a short one as it is. */
+function wordOf(value: unknown): string {
+  return typeof value === 'string' && /^[\w-]{1,20}$/.test(value) ? JSON.stringify(value) : kindOf(value);
 }
 
 /** Full equality, order and all (C2). */

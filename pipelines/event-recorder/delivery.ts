@@ -5,16 +5,7 @@ import { type Flush, flushBy, groupByType, retryBackoff, type TypeGroup } from '
 import { isSameSchema } from './column-schema.ts';
 import type { Entry } from './entry.ts';
 import { EventRejectedError, isRetryable } from './event.ts';
-import { HandlerCalls, type HandlerCallsParts } from './handler-calls.ts';
-import type { DropReason } from './outcome.ts';
-
-/** What became of some events. */
-export interface Settlement {
-  readonly entries: readonly Entry[];
-  readonly fate: 'delivered' | DropReason;
-  /** Whether they are dead letters. */
-  readonly isKept: boolean;
-}
+import { HandlerCalls, type HandlerCallsParts, type Settlement } from './handler-calls.ts';
 
 export interface DeliveryParts extends HandlerCallsParts {
   readonly intake: {
@@ -87,8 +78,8 @@ export class EventDelivery {
   async stop(): Promise<readonly Entry[]> {
     this.#subscription?.unsubscribe();
     this.#subscription = null;
-    const entries = await this.#calls.stop();
-    if (entries.length > 0) this.#settle({ entries, fate: 'delivered', isKept: false });
+    const settlement = await this.#calls.stop();
+    if (settlement !== null) this.#settle(settlement);
     return [...this.#underway];
   }
 

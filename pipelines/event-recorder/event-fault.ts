@@ -7,10 +7,13 @@ export const NAME_BYTES_MAX = 63;
 /** The same few names come with every event: those that were found good are not looked at again. */
 export function checkName(name: unknown, what: string): asserts name is string {
   if (typeof name === 'string' && goodNames.has(name)) return;
-  if (typeof name !== 'string' || name === '' || !isPlainText(name) || Buffer.byteLength(name) > NAME_BYTES_MAX) {
-    throw new Fault(`${what} is no name of 1 to ${NAME_BYTES_MAX} bytes`);
-  }
+  if (!isName(name)) throw new Fault(`${what} is no name of 1 to ${NAME_BYTES_MAX} bytes`);
   if (goodNames.size < GOOD_NAMES_MAX) goodNames.add(name);
+}
+
+/** Of a table, type or column. */
+export function isName(name: unknown): name is string {
+  return typeof name === 'string' && name !== '' && isPlainText(name) && Buffer.byteLength(name) <= NAME_BYTES_MAX;
 }
 
 const goodNames = new Set<string>();

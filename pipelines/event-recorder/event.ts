@@ -32,7 +32,7 @@ export type StoredValue = string | bigint | number | boolean | Uint8Array | null
 export interface EventInput {
   /** 1 to 63 bytes. */
   readonly type: string;
-  /** 1 to 63 bytes. Default: `events`. */
+  /** 1 to 63 bytes. Default: `events` (`DEFAULT_TABLE`). */
   readonly table?: string;
   /** A JSON value. Default: null. */
   readonly payload?: unknown;
@@ -43,6 +43,8 @@ export interface EventInput {
   /** The values of the extra columns, one list per row; each row repeats the base columns. Default: one row without values. No row at all: the event vanishes. */
   readonly extraRows?: readonly (readonly EventValue[])[];
 }
+
+export const DEFAULT_TABLE = 'events';
 
 /** An event as it was at the call of `record`, frozen (G4): what happens to the producer's objects later does not show (W4). */
 export interface RecordedEvent {

@@ -6,6 +6,15 @@ import type { Entry } from './entry.ts';
 import type { EventGroup } from './event.ts';
 import { RECORDER_METRICS } from './metrics.ts';
 import type { RecorderLimits } from './options.ts';
+import type { DropReason } from './outcome.ts';
+
+/** What became of some events. */
+export interface Settlement {
+  readonly entries: readonly Entry[];
+  readonly fate: 'delivered' | DropReason;
+  /** Whether they are dead letters. */
+  readonly isKept: boolean;
+}
 
 export interface HandlerCallsParts {
   readonly limits: RecorderLimits;
@@ -26,8 +35,9 @@ export class HandlerCalls {
   readonly #stop = new AbortController();
   #hasOpened = false;
   #isOpen = false;
-  /** The call that runs, and whether it succeeds. */
-  #running: { readonly entries: readonly Entry[]; readonly isDone: Promise<boolean> } | null = null;
+  /** What the call that runs settles, null when it fails; null when none runs. */
+  #running: Promise<Settlement | null> | null = null;
+  #areLettersLost = false;
 
   constructor(parts: HandlerCallsParts) {
     const { metrics } = parts.context;
@@ -64,14 +74,12 @@ export class HandlerCalls {
       if (!this.#isOpen) {
         await handler.open?.(context);
         this.#isOpen = true;
+        // Given up meanwhile: its events have gone another way (G6).
+        signal.throwIfAborted();
       }
       await handler.deliver(group, { signal, attempt });
     });
-    const isDone = call.then(
-      () => true,
-      () => false,
-    );
-    this.#running = { entries, isDone };
+    this.#running = settling(call, { entries, fate: 'delivered', isKept: false });
     let failure: { readonly error: unknown } | null = null;
     try {
       await call;
@@ -92,21 +100,28 @@ export class HandlerCalls {
     if (deadLetters === null) return false;
     const events = entries.map(({ event }) => event);
     const letters = { events, reason, error: scrubText(reasonOf(error)), atMs: context.clock.now() };
+    const call = this.#bounded(deadLetters.name, () => deadLetters.write(letters));
+    this.#running = settling(call, { entries, fate: reason, isKept: true });
     try {
-      await this.#bounded(deadLetters.name, () => deadLetters.write(letters));
+      await call;
+      this.#areLettersLost = false;
       return true;
     } catch (failure) {
       const details = { recorder: name, events: events.length, reason: scrubText(reasonOf(failure)) };
-      context.logger.error(details, 'dead letters could not be kept');
+      // Once until it works again: where every event is refused there is one call for each (W14).
+      if (!this.#areLettersLost) context.logger.error(details, 'dead letters could not be kept');
+      this.#areLettersLost = true;
       return false;
+    } finally {
+      this.#running = null;
     }
   }
 
-  /** No call is waited for longer than its grace from now on. Gives what the call that runs has delivered, when it has ended. */
-  async stop(): Promise<readonly Entry[]> {
+  /** No call is waited for longer than its grace from now on. Gives what the call that runs has settled, when it has ended. */
+  async stop(): Promise<Settlement | null> {
     const running = this.#running;
     this.#stop.abort(new MillraceError('MR_EVENT_RECORDER_STOPPED', { recorder: this.#parts.limits.name }));
-    return running !== null && (await running.isDone) ? running.entries : [];
+    return running;
   }
 
   /** The handler is told that nothing more comes, and then the store of dead letters; never fails. */
@@ -135,4 +150,11 @@ export class HandlerCalls {
     const late = () => new MillraceError('MR_EVENT_HANDLER_TIMEOUT', { handler, timeoutMs });
     return bounded(call, { clock: this.#parts.context.clock, timeoutMs, graceMs, stop, late });
   }
+}
+
+function settling(call: Promise<void>, settlement: Settlement): Promise<Settlement | null> {
+  return call.then(
+    () => settlement,
+    () => null,
+  );
 }

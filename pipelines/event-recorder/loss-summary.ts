@@ -6,6 +6,7 @@ import { type Losses, type LossTally, lossEvent } from './losses.ts';
 export interface LossSummaryParts {
   /** Null: never. */
   readonly everyMs: number | null;
+  readonly table: string;
   readonly clock: Clock;
   readonly losses: Losses;
   /** Takes the event whatever the filter and the bounds say. Gives its number. */
@@ -53,9 +54,9 @@ export class LossSummary {
   }
 
   #tell(): void {
-    const { everyMs, losses, record } = this.#parts;
+    const { everyMs, table, losses, record } = this.#parts;
     if (everyMs === null || losses.isEmpty || this.#pending !== null) return;
     const tally = losses.take();
-    this.#pending = { seq: record(lossEvent(tally)), tally };
+    this.#pending = { seq: record(lossEvent(tally, table)), tally };
   }
 }

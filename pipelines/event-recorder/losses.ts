@@ -50,7 +50,7 @@ export class Losses {
 }
 
 /** The event: `{ n, from, to, reasons: [{ reason, n, from, to }] }`. */
-export function lossEvent(tally: LossTally): EventInput {
+export function lossEvent(tally: LossTally, table: string): EventInput {
   const told = ({ count, fromMs, toMs }: Loss) => ({ n: count, from: new Date(fromMs).toISOString(), to: new Date(toMs).toISOString() });
   const all = [...tally.values()].reduce((sum, loss) => ({
     count: sum.count + loss.count,
@@ -59,6 +59,7 @@ export function lossEvent(tally: LossTally): EventInput {
   }));
   return {
     type: EVENTS_LOST,
+    table,
     payload: {
       ...told(all),
       reasons: [...tally].sort(([a], [b]) => (a < b ? -1 : 1)).map(([reason, loss]) => ({ reason, ...told(loss) })),

@@ -3,7 +3,8 @@ import { type PlainOptions, requireNumber } from '../../lib/flow/index.ts';
 import type { Disk } from '../../lib/stores/disk.ts';
 import { parseBytes, parseDurationMs } from '../../lib/units.ts';
 import type { DeadLetterStore } from './dead-letters.ts';
-import type { EventHandler } from './event.ts';
+import { DEFAULT_TABLE, type EventHandler } from './event.ts';
+import { isName, NAME_BYTES_MAX } from './event-fault.ts';
 import { type HintOptions, hintsByType } from './hints.ts';
 
 /** What a recorder is told (spec event-recorder C3). Sizes are such as `64MiB` or a number of bytes, durations such as `5s` or a number of ms. */
@@ -15,9 +16,9 @@ export interface EventRecorderOptions<Policy extends OverflowPolicy = OverflowPo
   /** The types that are recorded; left out: all, empty: none. */
   readonly eventTypes?: readonly string[];
   readonly hints?: HintOptions;
-  /** Events in memory at most, those on the way to the handler included. Default 2048. */
+  /** Events in memory at most, those on the way to the handler included; with `spill` as many once more, which wait to be written. Default 2048. */
   readonly queueEvents?: number;
-  /** Their bytes at most (`RecordedEvent.bytes`). Default 16MiB. */
+  /** Their bytes at most (`RecordedEvent.bytes`), as with `queueEvents`. Default 16MiB. */
   readonly queueBytes?: string | number;
   /**
    * What becomes of an event for which there is no room. `dropNewest` (default): it is refused. `dropOldest`: the oldest that is not on its way is dropped for it.
@@ -47,6 +48,8 @@ export interface EventRecorderOptions<Policy extends OverflowPolicy = OverflowPo
   readonly spill?: SpillOptions;
   /** How often an event tells what was lost, while something is. Default 60s; false: never. */
   readonly lossSummary?: string | number | false;
+  /** The table of that event: 1 to 63 bytes. Default `events`. */
+  readonly lossTable?: string;
   /** A loss is logged at most so often. Default 10s. */
   readonly lossLog?: string | number;
 }
@@ -74,7 +77,7 @@ export interface SpillOptions {
   readonly folder: string;
   /** Bytes that its files may take; beyond, events are refused. Default 1GiB. */
   readonly quota?: string | number;
-  /** Bytes of one file. Default 16MiB. */
+  /** Bytes of one file, at most a quarter of `quota`: files go when all of their events are settled, and the last one stays. Default 16MiB. */
   readonly segment?: string | number;
   /** `always` (default): events are on the disk itself before they are delivered, and survive a power failure. `never`: they survive the end of the process only. */
   readonly fsync?: 'always' | 'never';
@@ -105,6 +108,8 @@ export function recorderLimits(options: EventRecorderOptions) {
   const { whenExhausted = overflow === 'spill' ? 'keep' : deadLetters === undefined ? 'drop' : 'deadLetter' } = options;
   check(EXHAUSTIONS.includes(whenExhausted), 'whenExhausted', whenExhausted, EXHAUSTIONS.join(', '));
   check(whenExhausted !== 'deadLetter' || deadLetters !== undefined, 'deadLetters', 'missing', 'given with whenExhausted deadLetter');
+  const { lossTable = DEFAULT_TABLE } = options;
+  check(isName(lossTable), 'lossTable', JSON.stringify(lossTable), `a name of 1 to ${NAME_BYTES_MAX} bytes`);
   const queueBytes = parseBytes(options.queueBytes ?? '16MiB', 'queueBytes', { min: 1 });
   const queueEvents = requireNumber('queueEvents', options.queueEvents ?? 2048, 1, 2 ** 24);
   const batchEvents = requireNumber('batchEvents', options.batchEvents ?? 100, 1, 100_000);
@@ -139,6 +144,7 @@ export function recorderLimits(options: EventRecorderOptions) {
     whenExhausted,
     deadLetters: deadLetters ?? null,
     spill: spill === undefined ? null : spillLimits(spill),
+    lossTable,
     lossSummaryMs: lossSummary === false ? null : parseDurationMs(lossSummary, 'lossSummary', { min: 1 }),
     lossLogMs: parseDurationMs(options.lossLog ?? '10s', 'lossLog'),
   });
@@ -147,10 +153,11 @@ export function recorderLimits(options: EventRecorderOptions) {
 function spillLimits({ folder, quota = '1GiB', segment = '16MiB', fsync = 'always', disk }: SpillOptions) {
   check(typeof folder === 'string' && folder.startsWith('/'), 'spill.folder', JSON.stringify(folder), 'an absolute path');
   check(fsync === 'always' || fsync === 'never', 'spill.fsync', String(fsync), 'always or never');
+  const quotaBytes = parseBytes(quota, 'spill.quota', { min: 1 });
   return Object.freeze({
     folder,
-    quotaBytes: parseBytes(quota, 'spill.quota', { min: 1 }),
-    segmentBytes: parseBytes(segment, 'spill.segment', { min: 1024 }),
+    quotaBytes,
+    segmentBytes: Math.min(parseBytes(segment, 'spill.segment', { min: 1024 }), Math.ceil(quotaBytes / 4)),
     syncs: fsync === 'always',
     disk: disk ?? null,
   });

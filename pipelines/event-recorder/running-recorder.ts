@@ -3,9 +3,10 @@ import { reasonOf } from '../../lib/errors.ts';
 import type { Context, Logger } from '../../lib/flow/index.ts';
 import { scrubText } from '../../lib/redact.ts';
 import { acceptEvent } from './accept-event.ts';
-import { EventDelivery, type Settlement } from './delivery.ts';
+import { EventDelivery } from './delivery.ts';
 import { entryOf } from './entry.ts';
 import type { EventInput, EventTarget, RecordedEvent } from './event.ts';
+import type { Settlement } from './handler-calls.ts';
 import { type Intake, type IntakeParts, MemoryIntake } from './intake.ts';
 import { Ledger } from './ledger.ts';
 import { LossSummary } from './loss-summary.ts';
@@ -88,8 +89,8 @@ class RunningRecorder implements EventRecorder {
     this.#types = limits.eventTypes === null ? null : new Set(limits.eventTypes);
     this.#ledger = new Ledger({ name: limits.name, context, lossLogMs: limits.lossLogMs, onLoss: () => this.#summary.arm() });
     const { losses } = this.#ledger;
-    const everyMs = limits.lossSummaryMs;
-    this.#summary = new LossSummary({ everyMs, clock: context.clock, losses, record: (event) => this.#force(event) });
+    const { lossSummaryMs: everyMs, lossTable: table } = limits;
+    this.#summary = new LossSummary({ everyMs, table, clock: context.clock, losses, record: (event) => this.#force(event) });
     this.#intake = new MemoryIntake(this.#intakeParts);
     this.#delivery = new EventDelivery({
       limits,

@@ -5,9 +5,9 @@ import type { EventStamp } from './accept-event.ts';
  * Number, identity and time of events, given at accept (W3).
  *
  * Numbers ascend from the time of the start, in ms shifted by 16 bits, so that they ascend over restarts too where the clock was not set back; an identity is a number behind what no other process
- * has drawn. Times are those of the clock, which counts ms; events of one ms are one ns apart, so that an order by time is the order of accepting.
+ * has drawn. Times are those of the clock, which counts ms; events of one ms are one ns apart, so that an order by time is that of accepting while the clock is not set back.
  */
-export class Stamps {
+export class Stamps implements EventStamp {
   readonly #prefix: string;
   #seq: bigint;
   #ms = Number.NEGATIVE_INFINITY;
@@ -25,22 +25,29 @@ export class Stamps {
     if (seq > this.#seq) this.#seq = seq;
   }
 
-  /** The stamp of the next event; given again until it is taken. */
+  /** The stamp of the next event: that of whichever is taken first, for reading one may run code that records another. */
   next(nowMs: number): EventStamp {
-    const seq = this.#seq + 1n;
-    return { id: this.#prefix + seq.toString(36), seq, timestampNs: this.#timeAt(nowMs) };
+    if (nowMs !== this.#ms) {
+      this.#ms = nowMs;
+      this.#ns = BigInt(Math.floor(nowMs * 1000)) * 1000n;
+    }
+    return this;
+  }
+
+  get id(): string {
+    return this.#prefix + this.seq.toString(36);
+  }
+
+  get seq(): bigint {
+    return this.#seq + 1n;
+  }
+
+  get timestampNs(): bigint {
+    return this.#ns;
   }
 
   take(): void {
     this.#seq++;
     this.#ns++;
-  }
-
-  #timeAt(nowMs: number): bigint {
-    if (nowMs !== this.#ms) {
-      this.#ms = nowMs;
-      this.#ns = BigInt(Math.floor(nowMs * 1000)) * 1000n;
-    }
-    return this.#ns;
   }
 }

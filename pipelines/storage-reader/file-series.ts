@@ -130,7 +130,8 @@ export class FileSeries {
     this.#head = null;
     while (this.#ahead.length > 0 || this.#described < this.#last) {
       if (this.#ahead.length === 0) await this.#describe(filesAhead);
-      const next = this.#ahead[0]!;
+      const next = this.#ahead[0];
+      if (next === undefined) continue;
       if (next.first.commitTs > target.checkpointTs!) return;
       if (comparePositions(next.last, seen) > 0) {
         this.#head = next.first;
@@ -149,7 +150,8 @@ export class FileSeries {
     const to = Math.min(this.#described + count, this.#last);
     const numbers = Array.from({ length: to - from + 1 }, (_, i) => from + i);
     const smallBytes = count > 1 ? SMALL_BYTES : 0;
-    this.#ahead = await mapBounded(numbers, (number) => describeFile(target, number, this.#pathsOf(number), smallBytes));
+    const described = await mapBounded(numbers, (number) => describeFile(target, number, this.#pathsOf(number), smallBytes));
+    this.#ahead = described.filter((file) => file !== null);
     this.#described = to;
   }
 

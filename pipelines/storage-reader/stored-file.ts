@@ -23,7 +23,7 @@ export interface StoredFile {
 
 /**
  * Reads the sidecar of a published file; with `smallBytes` also the content of one that is no larger and has something up to the checkpoint: to do so for
- * several files at a time saves waiting.
+ * several files at a time saves waiting. Null for a file without rows, by which a writer closes a folder.
  *
  * @throws MR_TARGET_DAMAGED, MR_STORAGE_FILE_MALFORMED
  */
@@ -32,11 +32,11 @@ export async function describeFile(
   number: number,
   { path, sidecar }: Pick<StoredFile, 'path' | 'sidecar'>,
   smallBytes = 0,
-): Promise<StoredFile> {
+): Promise<StoredFile | null> {
   const positions = await positionsOf(target, path, sidecar);
   const { runs, bytes } = positions;
   const [begin, end] = [runs[0], runs.at(-1)];
-  if (begin === undefined || end === undefined) throw target.damaged(path, 'its sidecar names no rows');
+  if (begin === undefined || end === undefined) return null;
   const isFetched = bytes <= smallBytes && begin.commitTs <= target.checkpointTs!;
   return {
     number,

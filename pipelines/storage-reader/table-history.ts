@@ -61,7 +61,9 @@ async function* historyOfList(target: StoredTarget, name: TableName, progress: T
   for (const stored of versions) {
     const version = describeVersion(target, stored);
     if (progress.version !== version.version) {
-      const changes = progress.version !== null && version.startsEmpty ? [truncation(name, stored)] : [];
+      // One that is missing with the changes around it is not told.
+      const isCleared = progress.version !== null && version.startsEmpty && comparePositions(stored.begins, progress.at) >= 0;
+      const changes = isCleared ? [truncation(name, stored)] : [];
       progress.version = version.version;
       progress.files = new Map();
       yield { ...name, version, changes, ...gap };

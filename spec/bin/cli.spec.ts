@@ -105,6 +105,23 @@ describe('millrace', () => {
   ])('%j prints to standard output and exits 0', async (args, message) => {
     expect(await cliHere(args)).toEqual({ code: 0, stdout: expect.stringMatching(message), stderr: '' });
   });
+
+  it.each(['capture', 'verify', 'read', 'events', 'ddl-text', 'describe', 'teardown'])(
+    '%s --help writes every default one way, without quotes',
+    async (command) => {
+      const { stdout } = await cliHere([command, '--help']);
+      const help = stdout.replace(/\s+/g, ' ');
+      expect(help.match(/default[^)]*"[^)]*\)|choices: [^)]*\)/g)).toBeNull();
+      if (command === 'capture') {
+        for (const text of [
+          'the row format: canal-json or csv (default: canal-json)',
+          'first row (default: 5s)',
+          'longer than this (default: 60s)',
+        ])
+          expect(help).toContain(text);
+      }
+    },
+  );
 });
 
 describe('a bucket whose region nobody gave', () => {
@@ -210,10 +227,22 @@ describe('millrace describe', () => {
 
   it.each<[string, string, RegExp]>([
     ['exports none', 'export const x = 1;', /MR_NO_DEFINITION/],
-    ['does not load', "throw new Error('broken on purpose');", /MR_MODULE_NOT_LOADED.*broken on purpose/],
+    [
+      'throws',
+      "throw new Error('DATABASE_URL is not set');",
+      /MR_MODULE_NOT_LOADED: \S+ could not be loaded: DATABASE_URL is not set\. (?!.*tsx).*environment/,
+    ],
   ])('fails clearly for a module that %s', async (_, content, message) => {
-    const { code, stdout, stderr } = await cli(['describe', await file('bad.mjs', content)]);
-    expect({ code, stdout, stderr }).toEqual({ code: 1, stdout: '', stderr: expect.stringMatching(message) });
+    for (const name of ['bad.mjs', 'bad.ts']) {
+      const { code, stdout, stderr } = await cli(['describe', await file(name, content)]);
+      const { msg } = JSON.parse(stderr) as { msg: string };
+      expect({ code, stdout, msg }).toEqual({ code: 1, stdout: '', msg: expect.stringMatching(message) });
+    }
+  });
+
+  it('names tsx only where it is a loader that lacks', async () => {
+    const { code, stderr } = await cli(['describe', await file('users.none', '')]);
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/MR_MODULE_NO_LOADER: .*Unknown file extension.*install tsx/)]);
   });
 
   it('leaves with the exit code of the command', async () => {

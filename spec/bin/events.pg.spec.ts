@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,6 +10,7 @@ import type { ColumnSpec, EventHandler } from '../../pipelines/event-recorder/ev
 import { objectStoreEvents } from '../../pipelines/event-recorder/handlers/object-store.ts';
 import { postgresEvents } from '../../pipelines/event-recorder/handlers/postgres.ts';
 import { FIRST_TRY, groupOf, NOON_NS } from '../pipelines/event-recorder/events.ts';
+import { startCli } from '../support/cli.ts';
 import { startPostgres, type TestPostgres } from '../support/postgres.ts';
 
 const COLUMNS: ColumnSpec[] = [
@@ -159,14 +161,52 @@ describe('millrace events', () => {
       1,
       /MR_EVENTS_UNREADABLE.*no table public\.audit of events; there are: events, slow_operations/,
     ],
-    ['a time that is none', ['--since', 'yesterday'], 2, /option since is/],
+    [
+      'a time that is none',
+      ['--since', 'yesterday'],
+      2,
+      /option since is "yesterday"; it must be a date or a time such as 2026-11-22, \S+Z or \S+\+02:00, or a duration before now such as 90s, 5m, 1h30m or 7d\./,
+    ],
     ['a duration of no unit', ['--since', '5'], 2, /option since is/],
     ['a day that is none', ['--since', '2026-13-45'], 2, /option since is/],
     ['an empty type', ['--type', 'a,,b'], 2, /option type is/],
+    ['an interval of nothing', ['--follow', '--interval', '1ms'], 2, /option interval is "1ms".*at least 100ms/],
   ])('%s ends it with its code', async (_, options, exitCode, message) => {
     const { code, stderr } = await events('--from', places.database, ...options);
     expect([code, stderr]).toEqual([exitCode, expect.stringMatching(message)]);
   });
+
+  it.each(['database', 'files'] as const)(
+    '--follow: prints what comes to a %s too, each once, until SIGINT, and exits 0',
+    async (place) => {
+      const url =
+        place === 'database' ? await server.createDatabase('followed') : pathToFileURL(await mkdtemp(join(dir, 'followed-'))).href;
+      const handler = place === 'database' ? postgresEvents({ url }) : objectStoreEvents({ uri: url });
+      const deliver = (id: bigint, ns: bigint) =>
+        handler.deliver(groupOf([{ type: 'started', timestampNs: NOON_NS + ns }], { from: id }), FIRST_TRY);
+      const idsIn = (text: string) => [...text.matchAll(/"event_id":"([^"]*)"/g)].map(([, id]) => id);
+      await deliver(1n, 1n);
+      const { child, result } = startCli(['events', '--from', url, '--follow', '--interval', '100ms']);
+      let printed = '';
+      child.stdout!.on('data', (chunk: Buffer) => {
+        printed += chunk.toString();
+      });
+      const seen = async (id: string) => {
+        while (!idsIn(printed).includes(id)) await once(child.stdout!, 'data');
+      };
+      await seen('e0001');
+      await deliver(2n, 5n);
+      await seen('e0002');
+      // Recorded before, delivered behind: by another recorder, or when it was tried again.
+      await deliver(3n, 3n);
+      await seen('e0003');
+      child.kill('SIGINT');
+      await handler.close?.();
+      const { code, stdout, stderr } = await result;
+      expect({ code, ids: idsIn(stdout), stderr }).toEqual({ code: 0, ids: ['e0001', 'e0002', 'e0003'], stderr: '' });
+    },
+    60_000,
+  );
 
   it('a server that is not there is named without the password', async () => {
     const { code, stderr } = await events('--from', 'postgres://app:hunter2@127.0.0.1:1/none');
@@ -177,7 +217,12 @@ describe('millrace events', () => {
 
   it('needs --from, and knows which places there are', async () => {
     expect(await events()).toMatchObject({ code: 2, stderr: expect.stringContaining("required option '--from'") });
-    expect(await events('--from', 'ftp://x')).toMatchObject({ code: 2, stderr: expect.stringContaining('MR_INVALID_URI') });
+    expect(await events('--from', 'ftp://x')).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining(
+        'option from is "ftp://x"; it must be postgres://user@host/database, file:///dir or s3://bucket/prefix.',
+      ),
+    });
     expect((await events('--help')).stdout).toMatch(/--since <time>/);
   });
 });

@@ -37,6 +37,6 @@ describe('the progress bar on a terminal', () => {
     const hide = showProgress(running, new Output({ stdout: new PassThrough(), stderr: stream }));
     await running.done;
     hide();
-    expect(text()).toMatch(/closed .*checkpoint 5 \| 3 rows/);
+    expect(text()).toMatch(/closed .*checkpoint 5 \| written 3 rows, [\d,]+\/s/);
   });
 });

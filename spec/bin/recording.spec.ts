@@ -1,7 +1,7 @@
 import { Writable } from 'node:stream';
 import { describe, expect, it } from '@jest/globals';
 import { Output } from '../../bin/output.ts';
-import { recordingTo, withoutEventTables } from '../../bin/recording.ts';
+import { recordingTo } from '../../bin/recording.ts';
 import { SystemEvents, systemClock } from '../../lib/flow/index.ts';
 
 function outputs() {
@@ -39,6 +39,14 @@ describe('capture --events', () => {
     expect(texts.stderr).toBe('');
   });
 
+  it('what of it was lost comes last, in a table of its own', async () => {
+    const { texts, output } = outputs();
+    const recording = await recordingTo({ to: 'stdout', ...PUBLIC }, output)();
+    recording.events.record({ type: 'bad', table: 'millrace_events', payload: 1n });
+    await recording.close();
+    expect(JSON.parse(texts.stdout)).toMatchObject({ type: 'events_lost', event_table: 'millrace_events', payload: { n: 1 } });
+  });
+
   it('a target that is down is warned about, without its password, and nothing else happens', async () => {
     const { texts, output } = outputs();
     const recording = await recordingTo({ to: 'postgres://app:hunter2@127.0.0.1:1/ops', ...PUBLIC }, output)();
@@ -55,33 +63,17 @@ describe('capture --events', () => {
   });
 
   it.each<[string, string, string]>([
-    ['ftp://host/x', 'public', 'MR_INVALID_URI'],
-    ['', 'public', 'MR_INVALID_URI'],
+    [
+      'ftp://host/x',
+      'public',
+      'option events is "ftp://host/x"; it must be postgres://user@host/database, file:///dir, s3://bucket/prefix, or stdout.',
+    ],
+    ['', 'public', 'option events is ""; it must be postgres://'],
+    ['file://host/x', 'public', 'or stdout (File URL host'],
+    ['s3:///x', 'public', 'bucket'],
     ['postgres://', 'public', 'MR_INVALID_OPTION: option events is'],
     ['stdout', '', 'MR_INVALID_OPTION: option events-schema is'],
   ])('%j in schema %j is refused at once', (to, schema, message) => {
     expect(() => recordingTo({ to, schema }, outputs().output)).toThrow(message);
-  });
-
-  it.each<[string, string, string, readonly string[] | null, string[] | null]>([
-    [
-      'the captured database',
-      'postgres://a@db/shop',
-      'postgres://b@db:5432/shop',
-      null,
-      ['*.*', '!"public".millrace_events', '!"public".millrace_slow_operations'],
-    ],
-    [
-      'the same with patterns',
-      'postgres://a@db/shop',
-      'postgres://a@db/shop',
-      ['s.*'],
-      ['s.*', '!"public".millrace_events', '!"public".millrace_slow_operations'],
-    ],
-    ['another database', 'postgres://a@db/shop', 'postgres://a@db/ops', ['s.*'], null],
-    ['another server', 'postgres://a@db/shop', 'postgres://a@db2/shop', null, null],
-    ['files', 'postgres://a@db/shop', 'file:///x', null, null],
-  ])('%s: what it tells is not captured', (_, from, to, tables, expected) => {
-    expect(withoutEventTables(from, { to, ...PUBLIC }, tables)).toEqual(expected);
   });
 });

@@ -18,7 +18,7 @@ describe('docs/metrics.md', () => {
     const { kind, labels, help, buckets } = definition;
     expect(name).toMatch(/^[a-z][a-z0-9_]*$/);
     expect(help).toMatch(/^\S.*\.$/);
-    expect(labels.every((label) => /^[a-z]+$/.test(label) && label !== 'pipeline' && label !== 'le')).toBe(true);
+    expect(labels.every((label) => /^[a-z]+(_[a-z]+)?$/.test(label) && label !== 'pipeline' && label !== 'le')).toBe(true);
     // The spec names this one, a counter of seconds.
     if (kind === 'counter' && name !== 'cloud_storage_worker_busy_ratio') expect(name).toMatch(/_total$/);
     if (kind === 'gauge') expect(name).not.toMatch(/_total$/);

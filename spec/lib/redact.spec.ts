@@ -24,6 +24,11 @@ describe('redactUrl', () => {
     ['s3://AKIAKEY:secret@bucket/x', 's3://***@bucket/x'],
     ['s3://b/x?access-key=AKIA&secret-access-key=s%2Fs&region=r', 's3://b/x?access-key=***&secret-access-key=***&region=r'],
     ['s3://b/x?session-token=abc', 's3://b/x?session-token=***'],
+    // Whoever reads the URI decodes names, so they are decoded here.
+    ['s3://b/x?%73ecret%2Daccess%2Dkey=abc&region=r', 's3://b/x?%73ecret%2Daccess%2Dkey=***&region=r'],
+    ['s3://b/x?secret-access-key=a+b/c==&region=r', 's3://b/x?secret-access-key=***&region=r'],
+    ['s3://b/x?secret-access-key=a;b#c d&region=r', 's3://b/x?secret-access-key=***&region=r'],
+    ['s3://b/x?region=secret-access-key=abc', 's3://b/x?region=secret-access-key=***'],
     ['s3://b/x?endpoint=http://u:p@host:9000&region=r', 's3://b/x?endpoint=http://***@host:9000&region=r'],
     ['s3://b/x?endpoint=http%3A%2F%2Fu%3Ap%40host%3A9000', 's3://b/x?endpoint=http://***@host:9000'],
     ['s3://b/x?endpoint=http%3A%2F%2Fhost%3A9000', 's3://b/x?endpoint=http%3A%2F%2Fhost%3A9000'],

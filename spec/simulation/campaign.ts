@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process';
+import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isMillraceError, reasonOf } from '../../lib/errors.ts';
 import { type SimulationResult, simulate } from '../../lib/testing/index.ts';
@@ -122,9 +123,12 @@ export async function runCampaign({ scenario, from, count, jobs, scenarios, onPr
 
 const BATCH_SEEDS = 20;
 
+/** Compiled as this file is, or not. */
+const WORKER = fileURLToPath(new URL(`./worker${extname(fileURLToPath(import.meta.url))}`, import.meta.url));
+
 /** A process of its own that runs batches. */
 class Worker {
-  readonly #child: ChildProcess = fork(fileURLToPath(new URL('./worker.ts', import.meta.url)), { serialization: 'advanced' });
+  readonly #child: ChildProcess = fork(WORKER, { serialization: 'advanced' });
 
   run(batch: Batch): Promise<BatchResult> {
     return new Promise((resolve, reject) => {

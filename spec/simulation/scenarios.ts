@@ -2,6 +2,7 @@ import type { Simulation } from '../../lib/testing/index.ts';
 import { CALM } from './capture/calm.ts';
 import { capture } from './capture/capture.ts';
 import { HONEST } from './capture/parts.ts';
+import { cleanUp } from './clean-up/clean-up.ts';
 import { recorder } from './recorder/recorder.ts';
 import { spoolPlanOf } from './sink-spool/spool-plan.ts';
 import { writeAheadLog } from './write-ahead-log.ts';
@@ -27,6 +28,11 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   'capture-calm': {
     about: 'The same where nothing goes wrong, in one run of about 300 changes: what a run of a simulation costs.',
     world: (sim) => capture(sim, HONEST, CALM),
+  },
+  'clean-up': {
+    about:
+      'A target that is cleaned up while it is written and read, in a process that crashes: nothing that has not expired is lost, and readers are told of the rest.',
+    world: (sim) => cleanUp(sim),
   },
   'event-recorder': {
     about:

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import S3rver from 's3rver';
+import account from 's3rver/lib/models/account.js';
 import { compareUtf8 } from '../../lib/stores/index.ts';
 import { areChecksumsRight, crc32Of, MultipartUploads } from './s3-multipart.ts';
 
@@ -49,6 +50,8 @@ export interface SeenRequest {
   readonly key: string;
   readonly query: URLSearchParams;
   readonly headers: IncomingMessage['headers'];
+  /** As it was sent, without host. */
+  readonly url: string;
 }
 
 export type Conditions = 'honoured' | 'ignored' | 'unsupported';
@@ -70,6 +73,8 @@ export interface S3Server {
   readonly checksums: Map<string, string>;
   /** Keys on a page of a list, at most 1000. */
   pageSize: number;
+  /** Lets in who signs with this key, beside the one of `env`; other keys are refused on objects. Signatures are not judged. */
+  allow(accessKey: string): void;
   /** For a child process that talks to it; set in this one too. */
   readonly env: Readonly<Record<string, string>>;
   /** `s3://bucket/prefix?endpoint=…`, with more parameters if given. */
@@ -189,6 +194,7 @@ export async function startS3(bucket = 'lake'): Promise<S3Server> {
     uploads,
     checksums,
     pageSize: 1000,
+    allow: (accessKey) => account.DUMMY_ACCOUNT.createKeyPair(accessKey, ''),
     env: ENV,
     uri: (prefix = '', parameters = {}) => `s3://${bucket}/${prefix}?${new URLSearchParams({ endpoint, ...parameters })}`,
     seed: async (keys) => {
@@ -211,7 +217,8 @@ function read(request: IncomingMessage, bucket: string): SeenRequest {
   const { pathname, searchParams } = new URL(request.url!, 'http://localhost');
   const key = decodeURIComponent(pathname).slice(`/${bucket}/`.length);
   const method = request.method!;
-  return { method, operation: operationOf(method, searchParams), key, query: searchParams, headers: request.headers };
+  const { headers, url = '' } = request;
+  return { method, operation: operationOf(method, searchParams), key, query: searchParams, headers, url };
 }
 
 function operationOf(method: string, query: URLSearchParams): S3Operation {

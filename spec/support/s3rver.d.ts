@@ -30,3 +30,8 @@ declare module 's3rver' {
     callback(): (request: IncomingMessage, response: ServerResponse) => void;
   }
 }
+
+declare module 's3rver/lib/models/account.js' {
+  const account: { readonly DUMMY_ACCOUNT: { createKeyPair(accessKeyId: string, secretAccessKey: string): void } };
+  export default account;
+}

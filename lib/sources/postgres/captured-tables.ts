@@ -142,16 +142,20 @@ export class CapturedTables implements SchemaResolver {
       return [];
     }
     const { commitTs, ordinal } = at;
+    let hasChanged = false;
     for (const state of this.states) {
       if (told.query === null || !told.altered.includes(state.oid) || state.status !== 'captured' || commitTs < state.dropBefore) continue;
-      state.statements = withStatement(state.statements, { commitTs, ordinal, lsn, query: told.query });
+      const statements = withStatement(state.statements, { commitTs, ordinal, lsn, query: told.query });
+      hasChanged ||= statements !== state.statements;
+      state.statements = statements;
     }
     const events: DdlEvent[] = [];
     for (const oid of told.dropped) {
       const event = await this.#drop(oid, told.query, at);
       if (event !== null) events.push(event);
     }
-    await save();
+    // Not for a replay, nor for what others write under this prefix: a save is an fsync.
+    if (hasChanged || events.length > 0) await save();
     return events;
   }
 

@@ -18,7 +18,8 @@ export interface DdlTextCarrier {
 export type CarrierState = 'present' | 'absent' | 'changed';
 
 /**
- * The statements that install the carrier, or replace it: a function and two event triggers, in one transaction. Event triggers need a superuser.
+ * The statements that install the carrier, or replace it: a function and two event triggers, in one transaction, which waits for any other that installs or
+ * removes one. Event triggers need a superuser.
  *
  * The function can neither break nor hold up the application's statement: whatever fails in it becomes a warning, and it reads catalogs only, without a lock on
  * any table. It runs as its owner, so that EXECUTE on `pg_logical_emit_message` may be taken from everybody else. One of its name is not replaced but dropped:
@@ -27,7 +28,8 @@ export type CarrierState = 'present' | 'absent' | 'changed';
 export function installCarrierSql(carrier: DdlTextCarrier): string {
   const { functionName, onChange, onDrop } = namesOf(carrier.slot);
   const mark = quoteLiteral(`made by Millrace for the replication slot ${carrier.slot}`);
-  return `CREATE SCHEMA IF NOT EXISTS ${SCHEMA};
+  return `${ONE_AT_A_TIME};
+${MAKE_SCHEMA};
 DROP EVENT TRIGGER IF EXISTS ${onChange};
 DROP EVENT TRIGGER IF EXISTS ${onDrop};
 DROP FUNCTION IF EXISTS ${SCHEMA}.${functionName}();
@@ -107,7 +109,12 @@ export async function warnIfEventTriggersAreOff(query: Query, logger: Logger): P
     logger.warn({}, 'event_triggers is off on this server: the text of schema changes does not come');
 }
 
-/** Removes what carries texts to the slot. Returns whether anything was there. @throws MR_SOURCE_PERMISSION, and then nothing was removed. */
+/**
+ * Removes what carries texts to the slot, and the schema with the last one if it was made for them and nothing else is in it.
+ *
+ * @returns whether anything was there.
+ * @throws MR_SOURCE_PERMISSION, and then nothing was removed.
+ */
 export async function removeCarrier(query: Query, slot: string, user: string): Promise<boolean> {
   const { functionName, onChange, onDrop } = namesOf(slot);
   const { function: name, change, drop } = plainNamesOf(slot);
@@ -117,8 +124,8 @@ export async function removeCarrier(query: Query, slot: string, user: string): P
       WHERE n.nspname = ${quoteLiteral(SCHEMA)} AND p.proname = ${quoteLiteral(name)}))::text AS found`);
   if (textOf(found, 'found') !== 'true') return false;
   try {
-    await query(`BEGIN; SET LOCAL client_min_messages = error; DROP EVENT TRIGGER IF EXISTS ${onChange}; DROP EVENT TRIGGER IF EXISTS ${onDrop};
-      DROP FUNCTION IF EXISTS ${SCHEMA}.${functionName}(); COMMIT`);
+    await query(`BEGIN; SET LOCAL client_min_messages = error; ${ONE_AT_A_TIME};
+      DROP EVENT TRIGGER IF EXISTS ${onChange}; DROP EVENT TRIGGER IF EXISTS ${onDrop}; DROP FUNCTION IF EXISTS ${SCHEMA}.${functionName}(); ${DROP_SCHEMA}; COMMIT`);
   } catch (error) {
     if (!isMillraceError(error, 'MR_CONNECTION_LOST')) await query('ROLLBACK');
     if (sqlStateOf(error) !== INSUFFICIENT_PRIVILEGE) throw error;
@@ -128,16 +135,32 @@ export async function removeCarrier(query: Query, slot: string, user: string): P
       error,
     );
   }
-  // Other slots may have theirs in it, and it may be somebody else's.
-  await query(`DROP SCHEMA ${SCHEMA} RESTRICT`).catch((error: unknown) => {
-    if (![DEPENDENT_OBJECTS, INSUFFICIENT_PRIVILEGE].includes(sqlStateOf(error) ?? '')) throw error;
-  });
   return true;
 }
 
 const SCHEMA = 'millrace';
+const SCHEMA_MARK = 'made by Millrace';
 const INSUFFICIENT_PRIVILEGE = '42501';
-const DEPENDENT_OBJECTS = '2BP01';
+
+/** Until the transaction ends. Two that look at once would both find no schema, and one of them would fail to make it. */
+const ONE_AT_A_TIME = `SELECT pg_advisory_xact_lock(${BigInt(`0x${Buffer.from(SCHEMA).toString('hex')}`)})`;
+
+/** One that is there is somebody else's, or has the mark already. */
+const MAKE_SCHEMA = `DO ${quoteLiteral(`BEGIN
+  IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = '${SCHEMA}') THEN
+    CREATE SCHEMA ${SCHEMA};
+    COMMENT ON SCHEMA ${SCHEMA} IS '${SCHEMA_MARK}';
+  END IF;
+END`)}`;
+
+/** Other slots may have theirs in it. */
+const DROP_SCHEMA = `DO ${quoteLiteral(`BEGIN
+  IF EXISTS (SELECT FROM pg_namespace n WHERE n.nspname = '${SCHEMA}' AND obj_description(n.oid, 'pg_namespace') = '${SCHEMA_MARK}') THEN
+    DROP SCHEMA ${SCHEMA} RESTRICT;
+  END IF;
+EXCEPTION WHEN dependent_objects_still_exist OR insufficient_privilege THEN
+  NULL;
+END`)}`;
 
 function plainNamesOf(slot: string) {
   // Slots have names of up to 63 bytes, and so has everything else.

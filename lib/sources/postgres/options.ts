@@ -1,7 +1,7 @@
 import type pg from 'pg';
 import { MillraceError } from '../../errors.ts';
 import { tableMatcher } from '../../events/index.ts';
-import type { PlainOptions } from '../../flow/index.ts';
+import { type PlainOptions, SLOW_OPERATIONS_TABLE, SYSTEM_EVENTS_TABLE } from '../../flow/index.ts';
 import { redactUrl } from '../../redact.ts';
 import { parseBytes, parseDurationMs } from '../../units.ts';
 
@@ -13,7 +13,10 @@ export interface PostgresOptions {
   readonly slot?: string;
   /** The publication. One that exists is used as it is; else it is created, and kept in step with `tables`. Default `millrace`. */
   readonly publication?: string;
-  /** Patterns of the captured tables (`public.*`, `!public.audit_*`). Default: every user table, or what an existing publication holds. */
+  /**
+   * Patterns of the captured tables (`public.*`, `!public.audit_*`). Default: every user table, or what an existing publication holds. What a run tells of itself
+   * (`millrace_events`, `millrace_slow_operations`, in any schema) is left out unless a pattern names it: `public.millrace_*`.
+   */
   readonly tables?: readonly string[];
   /** `initial`: the rows that are there at the first start are copied before the stream. `never`: changes only. Default `initial`. */
   readonly snapshot?: 'initial' | 'never';
@@ -74,6 +77,7 @@ export function postgresSettings(options: PostgresOptions): PostgresSettings {
   }
   if (typeof ddlText !== 'boolean') throw invalid('ddlText', String(ddlText), 'true or false');
   const chosen = tableMatcher(options.tables ?? ['*.*']);
+  const namesOwn = options.tables?.some((pattern) => NAMES_OWN.test(pattern)) ?? false;
   const again =
     options.resnapshot === undefined || options.resnapshot.length === 0 ? () => false : tableMatcher(options.resnapshot, 'resnapshot');
   return {
@@ -81,7 +85,7 @@ export function postgresSettings(options: PostgresOptions): PostgresSettings {
     slot,
     publication,
     tables: options.tables ?? null,
-    isWanted: (schema, name) => !SYSTEM_SCHEMA.test(schema) && chosen(schema, name),
+    isWanted: (schema, name) => !SYSTEM_SCHEMA.test(schema) && chosen(schema, name) && (namesOwn || !OWN_TABLES.includes(name)),
     isResnapshot: again,
     snapshot,
     maxWalBytes: parseBytes(maxWal, 'maxWal', { min: 1 }),
@@ -105,6 +109,9 @@ const KNOWN = [
   'watchInterval',
 ];
 const SYSTEM_SCHEMA = /^(pg_.*|information_schema)$/;
+/** A capture that took these would tell of what it tells. */
+const OWN_TABLES: readonly string[] = [SYSTEM_EVENTS_TABLE, SLOW_OPERATIONS_TABLE];
+const NAMES_OWN = /^\s*[^!\s].*\.\s*"?millrace_/;
 
 /** What `pg` connects with, and the database's name. @throws MR_INVALID_OPTION, without the password. */
 export function connectionOf(url: string, option = 'url'): ServerAddress {

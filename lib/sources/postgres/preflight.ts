@@ -197,12 +197,12 @@ async function checkTables(
   const catalogs = await readTables(query, oidsIn(taken.map(({ oid }) => oid)));
   if (isFirst && changes) checkIdentities(catalogs, (oid) => columns.get(oid) ?? null, server.versionNumber);
   if (isFirst || !isOurs) return taken;
-  // A running pipeline is not held up by a new table that cannot join.
+  // A running pipeline is not held up by a table that is to join and cannot: one that is new, or that new patterns fit.
   return taken.filter(({ oid }) => {
     const table = catalogs.find((catalog) => catalog.oid === oid);
     const problem = table === undefined || columns.has(oid) ? null : identityProblems(table, null, server.versionNumber);
     if (problem !== null)
-      logger.warn({ table: displayName(table!), problem }, 'a new table has no usable replica identity; it is not captured');
+      logger.warn({ table: displayName(table!), problem }, 'a table that is to join has no usable replica identity; it is not captured');
     return problem === null;
   });
 }
@@ -235,11 +235,11 @@ async function settlePublication(
     const heldOids = new Set(held.map(({ oid }) => oid));
     const added = wanted.filter(({ oid }) => !heldOids.has(oid));
     for (const { table, error } of await addTables(query, name, added)) {
-      // A first start says what is wrong; a running pipeline is not held up by a new table that cannot join.
+      // A first start says what is wrong; a running pipeline is not held up by a table that is to join and cannot.
       if (isNew) await allowed('alter the publication', Promise.reject(error));
       logger.warn(
         { table: displayName(table), reason: error.details['reason'] },
-        'a new table cannot be added to the publication; it is not captured',
+        'a table that is to join cannot be added to the publication; it is not captured',
       );
     }
     const left = held.filter((table) => !isWanted(table.schema, table.name));

@@ -118,7 +118,8 @@ export class SnapshotReader {
     commitTimeUs: bigint,
   ): AsyncGenerator<RowBlock> {
     const text = new CopyTextReader(table.columns.length);
-    const writer = new ByteWriter(BLOCK_ROOM);
+    // Small tables need little; a larger one doubles it up to a block's.
+    const writer = new ByteWriter(BLOCK_ROOM / 16);
     const builder = new RowBlockBuilder(4096);
     builder.beginTransaction(commitTs, commitTimeUs);
     let ordinal = 0;

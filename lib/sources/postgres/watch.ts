@@ -143,7 +143,7 @@ export class Watch {
     if (!isOurs) {
       for (const table of lacking) {
         if (this.#isNews(`lacks ${table.oid}`))
-          logger.warn({ table: displayName(table) }, 'a new table is not in the publication; it is not captured');
+          logger.warn({ table: displayName(table) }, 'a table that is to join is not in the publication; it is not captured');
       }
       return false;
     }
@@ -151,7 +151,7 @@ export class Watch {
       const problem = identityProblems(table, null, versionNumber);
       if (problem === null) return true;
       if (this.#isNews(`identity ${table.oid}`)) {
-        logger.warn({ table: displayName(table), problem }, 'a new table has no usable replica identity; it is not captured');
+        logger.warn({ table: displayName(table), problem }, 'a table that is to join has no usable replica identity; it is not captured');
       }
       return false;
     });
@@ -159,11 +159,11 @@ export class Watch {
       this.#refused.add(table.oid);
       logger.warn(
         { table: displayName(table), reason: error.details['reason'] },
-        'a new table cannot be added to the publication; it is not captured',
+        'a table that is to join cannot be added to the publication; it is not captured',
       );
     }
     const joined = joining.filter(({ oid }) => !this.#refused.has(oid));
-    for (const table of joined) logger.info({ table: displayName(table) }, 'a new table joins');
+    for (const table of joined) logger.info({ table: displayName(table) }, 'a table joins');
     return joined.length > 0;
   }
 

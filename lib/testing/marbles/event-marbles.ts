@@ -1,8 +1,9 @@
 import type { Observable } from 'rxjs';
-import { MillraceError } from '../../errors.ts';
+import { isMillraceError, MillraceError } from '../../errors.ts';
 import type { Delivery } from '../../events/index.ts';
 import { type Clock, type Context, clockOf, createContext } from '../../flow/index.ts';
 import { seededRandom } from '../random.ts';
+import { RealTimerGuard } from '../real-timer-guard.ts';
 import { parseDiagram } from './diagram.ts';
 import { AckExpectation, ResetExpectation, SubscriptionExpectation } from './expect-acks.ts';
 import { StreamExpectation, type StreamForm } from './expect-stream.ts';
@@ -84,11 +85,11 @@ export interface EventMarbles {
  * In plain words: draw what goes in, draw what must come out, one above the other.
  *
  * Time is RxJS's `TestScheduler`: a character of a diagram is a frame of one millisecond, and RxJS's own operators wait in it too. It carries no promises;
- * `virtualTime` does.
+ * `virtualTime` does. Real timers are refused meanwhile.
  *
  * @throws MR_MARBLES_DIFFER with both diagrams; MR_MARBLES_MALFORMED for a diagram that makes no sense; MR_MARBLES_UNFINISHED for an expectation without
  * `toBe`; MR_MARBLES_ENDLESS for a stream that never comes to rest; MR_MARBLES_ASYNC for an async body;
- * MR_VIRTUAL_TIME_NESTED inside another.
+ * MR_REAL_TIMER when a real timer was asked for; MR_VIRTUAL_TIME_NESTED inside another, or inside `virtualTime`.
  */
 export function eventMarbles(body: (tools: EventMarbles) => void, options: EventMarblesOptions = {}): void {
   const { tables: sketches, sessions: given, seed = 1, onRecorded, ...parts } = options;
@@ -124,7 +125,7 @@ export function eventMarbles(body: (tools: EventMarbles) => void, options: Event
     time: (diagram) => timeOf(diagram),
     flush,
   };
-  scheduler.runAlone(() => {
+  runAlone(scheduler, () => {
     const returned: unknown = body(tools);
     if (typeof returned === 'object' && returned !== null && 'then' in returned) {
       // What it fails with is no news any more, and would end the process.
@@ -135,6 +136,20 @@ export function eventMarbles(body: (tools: EventMarbles) => void, options: Event
     expectations.requireFinished();
   });
   onRecorded?.(recordingOf(sources, expectations));
+}
+
+/** RxJS's timers are on the scheduler; others are refused, and that is told before what fails because of it. */
+function runAlone(scheduler: MarbleScheduler, body: () => void): void {
+  const guard = RealTimerGuard.install(() => scheduler.now());
+  try {
+    scheduler.run(body);
+  } catch (error) {
+    if (!isMillraceError(error, 'MR_MARBLES_ASYNC')) guard.check();
+    throw error;
+  } finally {
+    guard.restore();
+  }
+  guard.check();
 }
 
 function timeOf(text: string): number {

@@ -2,6 +2,7 @@ import { type ChangeEvent, Delivery } from '../../events/index.ts';
 import { EventBuilder } from './build-event.ts';
 import { type Diagram, failAt, type Item, type Member, parseDelivery, type Subject } from './diagram.ts';
 import { BYTES_PER_EVENT, notationOf } from './notation.ts';
+import { KINDS, type Kind } from './sketch.ts';
 import type { MarbleTables } from './tables.ts';
 
 /** What letters stand for in a stream of deliveries: the notation of one (`'a@5 b@5'`), a delivery, an event, or several. */
@@ -69,6 +70,10 @@ export class ItemMaker {
     if (this.#values !== undefined && Object.hasOwn(this.#values, letter)) return this.#values[letter];
     if (this.#values === undefined && !isDelivery) return letter;
     const word = /^[\p{L}_][\p{L}\p{M}\p{N}_]+/u.exec(this.#diagram.text.slice(at))?.[0];
+    if (word !== undefined && isDelivery && Object.hasOwn(KINDS, word)) {
+      const { needsPosition, meaning } = KINDS[word as Kind];
+      return this.#fail(at, `${word} is a kind of event, ${meaning}`, `Name its table: ${word}:users${needsPosition ? '@5' : ''}`);
+    }
     if (word !== undefined && isDelivery)
       return this.#fail(
         at,

@@ -72,6 +72,11 @@ export class CleanUp {
     return settings.dateSeparator === 'day' && date < this.#floor ? this.#floor : date;
   }
 
+  /** Whether a folder of that date has not been cleaned up. */
+  takesRows(date: string): boolean {
+    return this.#parts.settings.dateSeparator !== 'day' || date === '' || date >= this.#floor;
+  }
+
   /** The checkpoint has moved, or has been published. */
   noteCheckpoint(): void {
     this.#published.note(this.#parts.context.progress, this.#publisher?.publishedTs ?? null);

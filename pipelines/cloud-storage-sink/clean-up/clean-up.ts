@@ -110,11 +110,13 @@ async function leavingOf(
   return { before, upTo, leaving: directories.filter(({ day }) => day < before) };
 }
 
-async function reasonToStay({ store, publishedTs }: CleanUpJob, series: ExpiredSeries): Promise<string | null> {
+async function reasonToStay(job: CleanUpJob, series: ExpiredSeries): Promise<string | null> {
+  const { store, publishedTs } = job;
   const { newestSidecar, index, dataNumber, sidecarNumber } = series;
   if (newestSidecar === null) return index === null && dataNumber === 0 ? null : 'its files have no sidecars, which say what is in them';
   if (dataNumber > sidecarNumber) return 'its newest file has no sidecar, which says what is in it';
-  const last = await lastPosition(store, newestSidecar);
+  // A file without rows closes a folder: what it stands behind is published.
+  const last = (await lastPosition(store, newestSidecar)) ?? (await lastPublished(job, series));
   return last !== null && last.commitTs > publishedTs ? 'it has rows beyond the published checkpoint' : null;
 }
 

@@ -1,5 +1,5 @@
 import { isMillraceError, MillraceError, reasonOf } from '../../../lib/errors.ts';
-import type { DispatcherId, Position } from '../../../lib/events/index.ts';
+import type { DispatcherId, Position, Table } from '../../../lib/events/index.ts';
 import { crc32Of } from '../../../lib/formats/checksum.ts';
 import {
   dataFilePath,
@@ -24,6 +24,9 @@ export interface FileContent {
   readonly bytes: number;
   readonly crc32: number;
 }
+
+/** What stands in the place of the next sidecar is read only where it is to be written. */
+type Purpose = 'to look' | 'to write';
 
 /** What a directory needs of its target. */
 type DirectoryTarget = Pick<Target, 'store' | 'paths' | 'encoder' | 'epoch' | 'seen' | 'context'>;
@@ -62,12 +65,26 @@ export class DataDirectory {
    */
   static async open(target: DirectoryTarget, path: string, dispatcher: DispatcherId): Promise<DataDirectory> {
     const directory = new DataDirectory(target, path, dispatcher);
-    await directory.#catchUp();
-    directory.#left = await target.store.getVersioned(directory.#nextSidecar);
-    const seen = target.seen.get(directory.#indexPath);
-    if (seen === undefined || seen === directory.#last) return directory;
+    await directory.#catchUp('to write');
+    await directory.#checkSeen();
+    return directory;
+  }
+
+  /**
+   * Takes the next number, with a file that has no rows: whoever opened the directory before and has a file of that number under way finds it taken. It is not
+   * published: readers see it only where files behind it are.
+   *
+   * @throws MR_FOREIGN_FILE when something was published since this run looked; MR_STALE_EPOCH
+   */
+  static async seal(target: DirectoryTarget, path: string, table: Table): Promise<void> {
+    const directory = new DataDirectory(target, path, table.dispatcher);
+    const isTaken = await directory.#catchUpIfOurs('to write');
+    await directory.#checkSeen();
+    if (isTaken) return;
     await target.epoch.check();
-    throw directory.#foreign(directory.#indexPath, 'another process wrote it after this run had read it');
+    const header = target.encoder.header(table) ?? Buffer.alloc(0);
+    await directory.#put({ rows: 0, runs: [], body: [header], bytes: header.length, crc32: crc32Of(header) }, table.dispatcher);
+    target.seen.delete(directory.#indexPath);
   }
 
   /**
@@ -78,13 +95,14 @@ export class DataDirectory {
    */
   static async look(target: DirectoryTarget, path: string, dispatcher: DispatcherId): Promise<DataDirectory> {
     const directory = new DataDirectory(target, path, dispatcher);
-    try {
-      await directory.#catchUp();
-    } catch (error) {
-      if (!isMillraceError(error, 'MR_FOREIGN_FILE')) throw error;
-    }
-    target.seen.set(directory.#indexPath, directory.#last);
+    await directory.#catchUpIfOurs('to look');
     return directory;
+  }
+
+  /** Notes in `target.seen` how far it has come, under the path of its index: what is published from now on is to be noticed. */
+  remember(): string {
+    this.#target.seen.set(this.#indexPath, this.#last);
+    return this.#indexPath;
   }
 
   /** Where the next file goes. */
@@ -99,16 +117,9 @@ export class DataDirectory {
    * @param dispatcher whose rows these are.
    * @throws MR_STALE_EPOCH when another run has taken over; MR_FOREIGN_FILE when somebody else wrote a file of that number meanwhile.
    */
-  async write({ body, ...content }: FileContent, dispatcher: DispatcherId): Promise<void> {
-    const { store, epoch } = this.#target;
-    const path = this.nextFile;
-    await epoch.check();
-    await this.#describe(content, dispatcher);
-    if (!(await store.putIfAbsent(path, body))) {
-      await epoch.check();
-      throw this.#foreign(path, 'another process wrote it at this moment');
-    }
-    this.#left = null;
+  async write(content: FileContent, dispatcher: DispatcherId): Promise<void> {
+    await this.#target.epoch.check();
+    await this.#put(content, dispatcher);
     await this.#publish();
     this.#target.seen.delete(this.#indexPath);
   }
@@ -144,9 +155,35 @@ export class DataDirectory {
   }
 
   /** Reads how far the index has come, and publishes whole files behind it. */
-  async #catchUp(): Promise<void> {
+  async #catchUp(purpose: Purpose): Promise<void> {
+    const { store } = this.#target;
     await this.#readIndex();
-    while (await this.#target.store.exists(this.nextFile)) await this.#adopt();
+    for (;;) {
+      const left = purpose === 'to write' ? store.getVersioned(this.#nextSidecar) : null;
+      const [isThere] = await Promise.all([store.exists(this.nextFile), left]);
+      this.#left = await left;
+      if (!isThere) return;
+      await this.#adopt();
+    }
+  }
+
+  /** Resolves to whether a file behind the index cannot be published, and takes the next number. */
+  async #catchUpIfOurs(purpose: Purpose): Promise<boolean> {
+    try {
+      await this.#catchUp(purpose);
+      return false;
+    } catch (error) {
+      if (!isMillraceError(error, 'MR_FOREIGN_FILE')) throw error;
+      return true;
+    }
+  }
+
+  /** What was published since this run looked is not known to be there: its rows may be written once more. */
+  async #checkSeen(): Promise<void> {
+    const seen = this.#target.seen.get(this.#indexPath);
+    if (seen === undefined || seen === this.#last) return;
+    await this.#target.epoch.check();
+    throw this.#foreign(this.#indexPath, 'another process wrote it after this run had read it');
   }
 
   async #readIndex(): Promise<void> {
@@ -154,6 +191,18 @@ export class DataDirectory {
     const index = await store.getVersioned(this.#indexPath);
     this.#last = index === null ? 0 : parseIndexFile(index.content.toString(), encoder.extension, this.#indexPath);
     this.#indexVersion = index?.version ?? null;
+  }
+
+  /** Writes the next file, and what describes it. */
+  async #put({ body, ...content }: FileContent, dispatcher: DispatcherId): Promise<void> {
+    const { store, epoch } = this.#target;
+    const path = this.nextFile;
+    await this.#describe(content, dispatcher);
+    if (!(await store.putIfAbsent(path, body))) {
+      await epoch.check();
+      throw this.#foreign(path, 'another process wrote it at this moment');
+    }
+    this.#left = null;
   }
 
   /** Writes the sidecar of the next file. What stands there already describes a file that never came, or comes late. */
@@ -198,6 +247,10 @@ export class DataDirectory {
     }
     const described = await this.#matching(path, positions);
     if (described === null) throw this.#foreign(path, 'it is not the file that its sidecar describes');
+    if (described.rows === 0) {
+      this.#last++;
+      return;
+    }
     await this.#publish();
     const { logger, events } = this.#target.context;
     events.record('file_adopted', () => ({ path, rows: described.rows }));

@@ -16,6 +16,7 @@ import type { SpooledRows } from '../rows/spool-rows.ts';
 import type { Target } from '../target.ts';
 import { DataDirectory } from './data-directory.ts';
 import { contentOf, spoolFailureIn } from './file-content.ts';
+import { goOverTo, readOpenFolder } from './open-folder.ts';
 import { effectiveVersion, writeSchemaFile } from './schema-versions.ts';
 
 /**
@@ -28,7 +29,7 @@ export class TableWriter {
   readonly #meter: WriteMeter;
   /** In the order of their last writes. */
   readonly #places = new Map<DispatcherId, Place>();
-  /** By the index file: dispatchers whose names of files do not tell them apart share the numbering too. */
+  /** The folders that are written to, by version and date-less index: dispatchers whose names of files do not tell them apart share the numbering too. */
   readonly #directories = new Map<string, DataDirectory>();
 
   constructor(target: Target, meter: WriteMeter) {
@@ -78,9 +79,12 @@ export class TableWriter {
     this.#directories.clear();
     const write = () => this.#guarded(table, event, () => writeSchemaFile(this.#target, event));
     const details = () => ({ table: tableName(table), version: table.version });
-    const { path, bytes } = await this.#target.context.events.timed('write_schema', details, write);
+    const { clock, events } = this.#target.context;
+    const startedMs = clock.now();
+    const { path, bytes } = await events.timed('write_schema', details, write);
+    this.#meter.wroteSchema(event, clock.now() - startedMs);
     if (isStopped()) return null;
-    this.#places.set(table.dispatcher, { table, effective: table.version, indexPath: null });
+    this.#places.set(table.dispatcher, { table, effective: table.version, numbering: null });
     event.ack.postFlush();
     return { dispatcher, table: tableName(table), path, rows: 0, bytes, reason: 'barrier' };
   }
@@ -93,16 +97,21 @@ export class TableWriter {
     const effective = isKnown ? known.effective : await effectiveVersion(this.#target, table);
     if (effective === null) return null;
     const { cleanUp, paths } = this.#target;
-    const path = dataDirectory(table, effective, cleanUp.dateOfWrite(), paths);
-    const indexPath = indexFilePath(path, dispatcher, paths);
+    const date = cleanUp.dateOfWrite();
+    const path = dataDirectory(table, effective, date, paths);
+    const numbering = indexFilePath(dataDirectory(table, effective, '', paths), dispatcher, paths);
     this.#places.delete(dispatcher);
-    this.#places.set(dispatcher, { table, effective, indexPath });
+    this.#places.set(dispatcher, { table, effective, numbering });
     if (this.#places.size > PLACES_MAX) this.#places.delete(this.#places.keys().next().value!);
-    if (known?.indexPath !== indexPath) this.#forgetDirectories();
-    let directory = this.#directories.get(indexPath);
-    if (directory === undefined) {
-      directory = await DataDirectory.open(this.#target, path, dispatcher);
-      this.#directories.set(indexPath, directory);
+    if (known?.numbering !== numbering) this.#forgetDirectories();
+    let directory = this.#directories.get(numbering);
+    if (directory?.path !== path) {
+      const target = this.#target;
+      const opening = DataDirectory.open(target, path, dispatcher);
+      const [opened, before] = await Promise.all([opening, readOpenFolder(target, table, effective)]);
+      await goOverTo({ target, table, effective, date }, before);
+      directory = opened;
+      this.#directories.set(numbering, directory);
     }
     return directory;
   }
@@ -116,8 +125,8 @@ export class TableWriter {
   }
 
   #forgetDirectories(): void {
-    const used = new Set(Array.from(this.#places.values(), ({ indexPath }) => indexPath));
-    for (const indexPath of this.#directories.keys()) if (!used.has(indexPath)) this.#directories.delete(indexPath);
+    const used = new Set(Array.from(this.#places.values(), ({ numbering }) => numbering));
+    for (const numbering of this.#directories.keys()) if (!used.has(numbering)) this.#directories.delete(numbering);
   }
 
   async #guarded<T>(table: Table, what: Flush<SpooledRows> | DdlEvent | TruncateEvent, step: () => Promise<T>, path?: string): Promise<T> {
@@ -151,8 +160,8 @@ interface Place {
   readonly table: Table;
   /** The version whose directory takes the rows. */
   readonly effective: bigint;
-  /** Of the directory; null while nothing has been written there. */
-  readonly indexPath: string | null;
+  /** Under which its files are numbered; null while nothing has been written there. */
+  readonly numbering: string | null;
 }
 
 /** Dispatchers of one table that are remembered. */

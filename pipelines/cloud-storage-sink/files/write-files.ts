@@ -34,10 +34,21 @@ export function writeFiles(target: Target, track: (queue: FlushQueue) => void): 
           const report = (written: FlushReport | null) => {
             if (written !== null && !queue.isStopped) subscriber.next(written);
           };
+          const write = (lane: string, events: 'dml' | 'ddl', step: () => Promise<FlushReport | null>) => {
+            const job = async () => {
+              try {
+                report(await step());
+              } catch (error) {
+                if (!queue.isStopped) meter.failed(events);
+                throw error;
+              }
+            };
+            queue.push(lane, () => meter.busy(job));
+          };
           const accept = (item: WriteItem) => {
             if ('events' in item) {
               const { lane, writer } = tables.of(item.events[0]!.table);
-              queue.push(lane, () => meter.busy(async () => report(await writer.writeRows(item, () => queue.isStopped))));
+              write(lane, 'dml', () => writer.writeRows(item, () => queue.isStopped));
             } else if (item.type === 'marker') {
               const done = async () => item.ack.postFlush();
               const lane = item.dispatcher === ALL_DISPATCHERS ? null : tables.laneOf(item.dispatcher);
@@ -47,7 +58,7 @@ export function writeFiles(target: Target, track: (queue: FlushQueue) => void): 
               queue.pushBehindAll(async () => item.ack.postFlush());
             } else {
               const { lane, writer } = tables.of(item.table);
-              queue.push(lane, () => meter.busy(async () => report(await writer.writeSchema(item, () => queue.isStopped))));
+              write(lane, 'ddl', () => writer.writeSchema(item, () => queue.isStopped));
             }
           };
           subscriber.add(() => queue.stop());

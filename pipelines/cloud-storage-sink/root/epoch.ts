@@ -35,6 +35,11 @@ export class Epoch {
     return this.#mine?.epoch ?? null;
   }
 
+  /** Tells this run from all others; null like `number`. */
+  get run(): string | null {
+    return this.#mine?.run ?? null;
+  }
+
   /** Takes the target over from whoever writes there. Resolves to whether nobody did before. Throws MR_STORAGE_FILE_MALFORMED. */
   async take(): Promise<boolean> {
     const { store, clock, isShared } = this.#parts;

@@ -23,6 +23,7 @@ export class TargetRoot {
   readonly #format: TargetFormat;
   readonly #epoch: Epoch | undefined;
   readonly #onFailure: (error: unknown) => void;
+  readonly #measured: (write: () => Promise<boolean>) => Promise<void>;
   #claimed: TargetIdentity | null;
   #publishedTs: bigint | null;
   /** Of `metadata`. */
@@ -37,6 +38,7 @@ export class TargetRoot {
     this.#clock = parts.clock;
     this.#format = parts.format;
     this.#onFailure = parts.onFailure;
+    this.#measured = parts.measured ?? (async (write) => void (await write()));
     this.#claimed = claimed;
     this.#epoch = parts.epoch;
     this.#publishedTs = metadata === null ? null : parseMetadata(metadata.content.toString());
@@ -46,7 +48,7 @@ export class TargetRoot {
   /** Reads what the target remembers. Throws MR_TARGET_OF_ANOTHER_FORMAT, MR_STORAGE_FILE_MALFORMED. */
   static async open(parts: RootParts): Promise<TargetRoot> {
     const { store, format } = parts;
-    const [identity, metadata] = [await store.get(TARGET_IDENTITY_PATH), await store.getVersioned(METADATA_PATH)];
+    const [identity, metadata] = await Promise.all([store.get(TARGET_IDENTITY_PATH), store.getVersioned(METADATA_PATH)]);
     const claimed = identity === null ? null : parseTargetIdentity(identity.toString());
     if (claimed !== null) checkFormat(store, claimed, format);
     return new TargetRoot(parts, claimed, metadata);
@@ -115,26 +117,29 @@ export class TargetRoot {
   #write(): Promise<void> {
     this.#cancelTimer?.();
     this.#cancelTimer = null;
-    this.#writes = this.#writes.then(async () => {
-      await this.#epoch?.check();
-      for (;;) {
-        const checkpointTs = this.#wantedTs;
-        if (this.#publishedTs !== null && checkpointTs <= this.#publishedTs) return;
-        this.#publishedAt = this.#clock.now();
-        const version = await this.#store.putIf(METADATA_PATH, [Buffer.from(stringifyMetadata(checkpointTs))], this.#version);
-        if (version !== null) {
-          this.#publishedTs = checkpointTs;
-          this.#version = version;
-          return;
-        }
-        // The last one of the run before has come late, or another run has taken over.
-        await this.#epoch?.check();
-        const present = await this.#store.getVersioned(METADATA_PATH);
-        this.#publishedTs = present === null ? null : parseMetadata(present.content.toString());
-        this.#version = present?.version ?? null;
-      }
-    });
+    this.#writes = this.#writes.then(() => this.#measured(() => this.#writeWanted()));
     return this.#writes;
+  }
+
+  /** Whether it wrote: what is wanted may be there by now. */
+  async #writeWanted(): Promise<boolean> {
+    await this.#epoch?.check();
+    for (;;) {
+      const checkpointTs = this.#wantedTs;
+      if (this.#publishedTs !== null && checkpointTs <= this.#publishedTs) return false;
+      this.#publishedAt = this.#clock.now();
+      const version = await this.#store.putIf(METADATA_PATH, [Buffer.from(stringifyMetadata(checkpointTs))], this.#version);
+      if (version !== null) {
+        this.#publishedTs = checkpointTs;
+        this.#version = version;
+        return true;
+      }
+      // The last one of the run before has come late, or another run has taken over.
+      await this.#epoch?.check();
+      const present = await this.#store.getVersioned(METADATA_PATH);
+      this.#publishedTs = present === null ? null : parseMetadata(present.content.toString());
+      this.#version = present?.version ?? null;
+    }
   }
 }
 
@@ -145,6 +150,8 @@ export interface RootParts {
   readonly epoch?: Epoch;
   /** Hears of a write that failed and that nobody waited for. */
   readonly onFailure: (error: unknown) => void;
+  /** Runs each write of `metadata`, which resolves to whether there was one. Default: without a word. */
+  readonly measured?: (write: () => Promise<boolean>) => Promise<void>;
 }
 
 function checkFormat(store: ObjectStore, claimed: TargetIdentity, format: TargetFormat): void {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { MillraceError, reasonOf } from '../../../lib/errors.ts';
 import { type Context, createContext } from '../../../lib/flow/index.ts';
+import { redactUrl } from '../../../lib/redact.ts';
 import { checkStoreUri, type ObjectStore, openStore } from '../../../lib/stores/index.ts';
 import type { EventGroup, EventHandler } from '../event.ts';
 import { hintTimes, windowStartMs } from '../hints.ts';
@@ -29,7 +30,11 @@ export interface ObjectStoreEventsOptions {
 export function objectStoreEvents(options: ObjectStoreEventsOptions): EventHandler {
   const { uri, store } = options;
   if ((uri === undefined) === (store === undefined)) {
-    throw new MillraceError('MR_INVALID_OPTION', { option: 'uri', value: String(uri), bound: 'given, or store, and not both' });
+    throw new MillraceError('MR_INVALID_OPTION', {
+      option: 'uri',
+      value: uri === undefined ? 'missing' : redactUrl(uri),
+      bound: 'given, or store, and not both',
+    });
   }
   if (uri !== undefined) checkStoreUri(uri);
   return new ObjectStoreEvents(uri ?? null, store ?? null);
@@ -43,6 +48,8 @@ class ObjectStoreEvents implements EventHandler {
   #opening: Promise<ObjectStore> | null = null;
   /** Up to when each type's folder is cleaned up. */
   readonly #cleanedUpToMs = new Map<string, number>();
+  /** Folders whose last clean-up failed. */
+  readonly #failing = new Set<string>();
 
   constructor(uri: string | null, store: ObjectStore | null) {
     this.#uri = uri;
@@ -83,7 +90,7 @@ class ObjectStoreEvents implements EventHandler {
     }
   }
 
-  /** The events are delivered: that old ones could not be removed is a warning, and tried again. */
+  /** The events are delivered: that old ones could not be removed is one warning, and tried again. */
   async #cleanUp(group: EventGroup, signal: AbortSignal): Promise<void> {
     const { ttlMs, windowMs } = hintTimes(group.hints);
     const store = this.#store;
@@ -94,8 +101,11 @@ class ObjectStoreEvents implements EventHandler {
     try {
       const isDone = await abortable(signal, () => removeBefore(store, folder, cutoffMs, signal));
       if (isDone) this.#cleanedUpToMs.set(folder, cutoffMs);
+      this.#failing.delete(folder);
     } catch (error) {
-      if (!signal.aborted) this.#context.logger.warn({ folder, reason: reasonOf(error) }, 'events beyond their ttl could not be removed');
+      if (signal.aborted || this.#failing.has(folder)) return;
+      this.#failing.add(folder);
+      this.#context.logger.warn({ folder, reason: reasonOf(error) }, 'events beyond their ttl could not be removed');
     }
   }
 }

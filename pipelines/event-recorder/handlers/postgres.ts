@@ -41,6 +41,8 @@ class PostgresEvents implements EventHandler {
   readonly #known = new Map<string, ReadonlyMap<string, string>>();
   /** Up to when each table is cleaned up, by table and type. */
   readonly #cleanedUpToMs = new Map<string, number>();
+  /** Those whose last clean-up failed. */
+  readonly #failing = new Set<string>();
 
   constructor(url: string, schema: string) {
     this.#url = url;
@@ -108,7 +110,7 @@ class PostgresEvents implements EventHandler {
     await query('COMMIT');
   }
 
-  /** The events are delivered: that old ones could not be removed is a warning, and tried again with the next group. */
+  /** The events are delivered: that old ones could not be removed is one warning, and tried again with the next group. */
   async #cleanUp({ table, type, hints }: EventGroup, signal: AbortSignal): Promise<void> {
     const { ttlMs, windowMs } = hintTimes(hints);
     if (ttlMs === null || this.#session === null) return;
@@ -119,7 +121,10 @@ class PostgresEvents implements EventHandler {
       const values = [type, isoOfMs(cutoffMs), REMOVED_MAX];
       const [row] = await this.#session.run((query) => query(cleanUpSql(this.#schema, table), values), signal);
       if (Number(row?.['count']) < REMOVED_MAX) this.#cleanedUpToMs.set(key, cutoffMs);
+      this.#failing.delete(key);
     } catch (error) {
+      if (this.#failing.has(key)) return;
+      this.#failing.add(key);
       const details = { table: `${this.#schema}.${table}`, type, reason: reasonOf(error) };
       this.#context.logger.warn(details, 'events beyond their ttl could not be removed');
     }

@@ -245,6 +245,22 @@ describe('canalJson', () => {
     expect(rowsOf(blockOf(tableOf([]), [{ insert: [] }]))[0]?.data).toEqual([{}]);
   });
 
+  it('writes the times of each row, because a block may come at another time than the one before, with more digits or fewer', () => {
+    const out = new ByteWriter();
+    let now = 0;
+    const encoder = canalJson({ now: () => now, terminator: '\n' });
+    const times = [0, 999_999_999_999, 1_668_668_168_117, 1_668_668_168_118, 9_999_999_999_999, 10_413_792_000_000, 1_668_668_168_117];
+    const pairs = times.flatMap((es) => times.map((ts) => ({ es, ts })));
+    pairs.push(...pairs.map(({ es, ts }) => ({ es: ts, ts: es })));
+    for (const { es, ts } of pairs) {
+      now = ts;
+      encoder.encode(blockOf(NOTES, [{ insert: ['1', 'x', 'y'] }, { update: ['1', 'x', 'z'] }], 7n, BigInt(es) * 1000n), out);
+    }
+    const lines = out.take().toString().split('\n').slice(0, -1);
+    const rows = lines.map((line) => JSON.parse(line) as { es: number; ts: number });
+    expect(rows.map(({ es, ts }) => ({ es, ts }))).toEqual(pairs.flatMap((pair) => [pair, pair]));
+  });
+
   it('reads rows that a stage rewrote from the patches', () => {
     const block = blockOf(NOTES, [{ insert: ['1', 'x', 'y'] }, { insert: ['2', 'x', 'y'] }]);
     const patches = blockOf(NOTES, [{ insert: ['1', 'patched', 'y'] }]).bytes;

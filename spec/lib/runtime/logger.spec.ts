@@ -54,6 +54,25 @@ describe('createLogger', () => {
     expect(line!['err']).toMatchObject({ code: 'MR_STOPPED', details: { pipeline: 'p' }, cause: { message: 'disk gone' } });
   });
 
+  it('writes the message of an error once, whether it stands in the message of the line or not', () => {
+    const err = new MillraceError('MR_STOPPED', { pipeline: 'p' }, new Error('disk gone'));
+    const { text, lines } = logged((logger) => {
+      logger.error({ err }, `it ended: ${err.message}`);
+      logger.error({ err }, 'it ended');
+    });
+    expect(
+      text
+        .trimEnd()
+        .split('\n')
+        .map((line) => line.split(err.message).length - 1),
+    ).toEqual([1, 1]);
+    const stack = expect.stringMatching(/^at [^\n]*logger\.spec/);
+    expect(lines).toEqual([
+      expect.objectContaining({ msg: `it ended: ${err.message}`, err: expect.objectContaining({ type: 'MillraceError', stack }) }),
+      expect.objectContaining({ msg: 'it ended', err: expect.objectContaining({ message: err.message, stack }) }),
+    ]);
+  });
+
   it('survives fields that contain themselves', () => {
     const loop: Record<string, unknown> = { name: 'loop' };
     loop['self'] = loop;

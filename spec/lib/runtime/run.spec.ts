@@ -295,6 +295,28 @@ describe('run', () => {
     });
     expect(again).toEqual(seen);
   });
+
+  it('status$ counts the same rows in its rate as in its sums: those that are durable, not those that wait', async () => {
+    const scheduler = new VirtualTimeScheduler();
+    const world = new World();
+    let isHeld = true;
+    const running = run(
+      pipelineIn(world, {
+        source: { deliveries: () => [transaction(5n, 3), transaction(9n, 2)], stays: true },
+        sink: { flushes: (event) => event.type === 'dml' && (event.rows.rowCount === 3 || !isHeld) },
+      }),
+      { clock: clockOf(scheduler) },
+    );
+    const seen: RunStatus[] = [];
+    running.status$.subscribe((status) => seen.push(status));
+    while (world.entries('confirm').length === 0) await new Promise((resolve) => setImmediate(resolve));
+    scheduler.maxFrames = 1000;
+    scheduler.flush();
+    expect(seen.at(-1)).toMatchObject({ pendingEvents: 1, rows: 3, rowsPerSecond: 3 });
+    isHeld = false;
+    await running.stop();
+    expect(seen.at(-1)).toMatchObject({ pendingEvents: 0, rows: 5, rowsPerSecond: 5 });
+  });
 });
 
 /** Moves time on until `promise` has settled. */

@@ -369,6 +369,10 @@ describe('Spool at its disk quota', () => {
     a.flushed();
     await world.settle();
     expect(world.waits).toEqual([70, 100]);
+    world.put('d', 400);
+    await world.sim.clock.advance(20);
+    await world.spool.close();
+    expect(world.waits).toEqual([70, 100, 20]);
   });
 
   it('keeps in memory, accepted, what no quota would ever hold', async () => {

@@ -11,16 +11,8 @@ import {
   type SinkFixture,
   type SourceFixture,
 } from '../../../lib/testing/index.ts';
+import { failuresOf } from './failures-of.ts';
 import { memorySourceFixture } from './memory-source-fixture.ts';
-
-/** A runner that keeps the tests, to run them where a failure is what is wanted. */
-async function failuresOf(describeIt: (runner: Parameters<typeof describeSink>[2]) => void): Promise<string[]> {
-  const tests: { title: string; body: () => Promise<void> }[] = [];
-  describeIt({ describe: (_, body) => body(), it: (title, body) => tests.push({ title, body }) });
-  const failures: string[] = [];
-  for (const { title, body } of tests) await body().catch(() => failures.push(title));
-  return failures;
-}
 
 type Break = (open: OpenSink, memory: MemorySink) => Partial<OpenSink>;
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { delay } from 'rxjs';
-import { definePipeline, memoryCheckpoint, type PipelineDefinition } from '../../../lib/index.ts';
-import { memorySink, memorySource, testPipeline, type VirtualTime, virtualTime } from '../../../lib/testing/index.ts';
+import { type Clock, definePipeline, memoryCheckpoint, type PipelineDefinition, systemClock } from '../../../lib/index.ts';
+import { memorySink, memorySource, testPipeline, type VirtualClock, type VirtualTime, virtualTime } from '../../../lib/testing/index.ts';
 import { deliveryOf } from '../../../lib/testing/marbles/notation.ts';
 import { filterRows, lift, perEvent } from '../../../operators/index.ts';
 import { cloudStorage, readTable } from '../../../pipelines/index.ts';
@@ -360,6 +360,14 @@ describe('testPipeline', () => {
       expect(error).toMatchObject({ code: 'MR_INVALID_OPTION', details: { option } });
     }),
   );
+
+  it('refuses another clock than that of virtualTime, and what is no definition, before anything runs', () =>
+    virtualTime(async ({ clock }) => {
+      const refused = (option: string) => ({ code: 'MR_INVALID_OPTION', details: { option } });
+      const make = (of: PipelineDefinition, on: Clock) => errorOf((async () => testPipeline(of, { clock: on as VirtualClock }))());
+      expect(await make(definition(), systemClock)).toMatchObject(refused('clock'));
+      expect(await make({} as PipelineDefinition, clock)).toMatchObject(refused('definition'));
+    }));
 
   it(
     'gives a drain no time at all where it is told so',

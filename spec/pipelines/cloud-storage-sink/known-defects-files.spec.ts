@@ -231,7 +231,7 @@ describe('known defects: table versions', () => {
         ),
       ];
       expect((await runSink(store, history, NONE, { clock })).error).toBeNull();
-      const keys = [...(await objectsOf(store)).keys()].filter((key) => !key.endsWith('.positions') && !key.endsWith('.position'));
+      const keys = [...(await objectsOf(store)).keys()].filter((key) => !/\.(positions?|folder)$/.test(key));
       const data = ['10', '20'].flatMap((version) =>
         ['31', '32'].flatMap((id) => [`public/users/${version}/${id}/CDC000001.json`, `public/users/${version}/${id}/meta/CDC.index`]),
       );

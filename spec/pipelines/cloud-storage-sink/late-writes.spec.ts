@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { ddlEvent, dmlEvent, RowBlockWriter } from '../../../lib/events/index.ts';
+import { systemClock } from '../../../lib/flow/index.ts';
 import { MemoryStore } from '../../../lib/stores/index.ts';
 import { readTable } from '../../../pipelines/index.ts';
 import { EVERY_ROW, historyOf, SMALL_FILES, users } from '../../support/once-world.ts';
@@ -70,6 +71,25 @@ describe('writes of a run that is over and that come late', () => {
     second.release();
     expect((await ofSecond).error).toMatchObject({ code: 'MR_FOREIGN_FILE' });
     expect((await runSink(store, historyOf(4), SMALL_FILES, ONCE)).error).toBeNull();
+    expect(await publishedRows(store)).toEqual(EVERY_ROW);
+  });
+
+  it('a file that is published in the folder of the day before, which nobody saw come, when the next run has looked: that run ends, and the one behind it drops the rows', async () => {
+    const store = new MemoryStore();
+    const on = (day: number) => ({ ...ONCE, clock: { ...systemClock, now: () => Date.UTC(2026, 10, day) } });
+    const byDay = { ...SMALL_FILES, dateSeparator: 'day' } as const;
+    const first = held(store, /^putIf .*users.*1\.positions$/, 'before');
+    const ofFirst = runSink(first.slow, historyOf(2), byDay, on(21));
+    while (!first.isHeld()) await settle();
+    // The first is of the look.
+    const second = held(store, /^getVersioned .*users.*open\.folder$/, 'before', 2);
+    const ofSecond = runSink(second.slow, historyOf(3), byDay, on(22));
+    while (!second.isHeld()) await settle();
+    first.release();
+    expect((await ofFirst).error).toMatchObject({ code: 'MR_STALE_EPOCH' });
+    second.release();
+    expect((await ofSecond).error).toMatchObject({ code: 'MR_FOREIGN_FILE' });
+    expect((await runSink(store, historyOf(4), byDay, on(22))).error).toBeNull();
     expect(await publishedRows(store)).toEqual(EVERY_ROW);
   });
 

@@ -80,6 +80,7 @@ describe('options that shape paths', () => {
       `${folder}/${stem}.json`,
       `${folder}/meta/CDC${name}.index`,
       `${folder}/meta/${stem}.positions`,
+      ...(options.enableTableAcrossNodes === true ? [] : [`${folder}/meta/open.folder`]),
       `${schemaFolder}/meta/schema_7_CHECKSUM.json`,
     ];
     expect((await filesOf(store, [transaction(10n, of)], options)).sort()).toEqual(written.sort());
@@ -108,7 +109,7 @@ describe('options that shape paths', () => {
     const store = new FaultStore(new MemoryStore());
     for (const checkpointTs of [9n, 10n]) await runSink(store, [transaction(checkpointTs + 1n, users(7n))], SHORT, { checkpointTs });
     const writes = store.log.filter((operation) => /^put.*\/7\//.test(operation)).map((operation) => operation.split('/7/')[1]);
-    const ofFile = (name: string) => [`meta/${name}.positions`, `${name}.json`, 'meta/CDC.index'];
+    const ofFile = (name: string) => ['meta/open.folder', `meta/${name}.positions`, `${name}.json`, 'meta/CDC.index'];
     expect(writes).toEqual([...ofFile('CDC000001'), ...ofFile('CDC000002')]);
   });
 

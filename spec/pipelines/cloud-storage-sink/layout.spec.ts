@@ -60,6 +60,7 @@ describe('what the cloud storage sink writes where', () => {
       'public/users/7/CDC00000000000000000001.json',
       'public/users/7/meta/CDC.index',
       'public/users/7/meta/CDC00000000000000000001.positions',
+      'public/users/7/meta/open.folder',
       'public/users/meta/schema_7_CHECKSUM.json',
     ]);
     expect(String(await store.get('metadata'))).toBe('{"checkpoint-ts":10}');

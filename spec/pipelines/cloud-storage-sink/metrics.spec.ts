@@ -5,7 +5,13 @@ import { createContext, type MetricDefinition, Metrics } from '../../../lib/flow
 import { PrometheusExporter } from '../../../lib/runtime/prometheus.ts';
 import type { SpoolStatus } from '../../../lib/spool/index.ts';
 import { MemoryStore } from '../../../lib/stores/memory.ts';
-import { meterSpool, SINK_METRICS, SPOOL_METRICS, WriteMeter } from '../../../pipelines/cloud-storage-sink/metrics.ts';
+import {
+  GENERIC_SINK_METRICS,
+  meterSpool,
+  SINK_METRICS,
+  SPOOL_METRICS,
+  WriteMeter,
+} from '../../../pipelines/cloud-storage-sink/metrics.ts';
 import { cloudStorage } from '../../../pipelines/index.ts';
 import { manualClock } from '../../support/manual-clock.ts';
 import { boundsOf, parseScrape } from '../../support/scrape.ts';
@@ -42,16 +48,19 @@ describe('the metrics of the cloud storage sink', () => {
     ['cloud_storage_rotate_total', 'counter', [], null],
     ['cloud_storage_spool_segment_count', 'gauge', [], null],
     ['cloud_storage_flush_total', 'counter', ['reason'], null],
+    ['sink_batch_row_count', 'histogram', [], [1, 21]],
+    ['sink_execution_error_total', 'counter', ['event_type'], null],
+    ['sink_ddl_exec_duration_seconds', 'histogram', ['type'], [MS, 16]],
+    ['sink_checkpoint_ts_message_duration_seconds', 'histogram', [], [MS, 16]],
   ])('%s is a %s with the labels %j and the bounds %j of the spec', async (name, kind, labels, bounds) => {
-    const scrape = await servedAs([...Object.values(SINK_METRICS), ...Object.values(SPOOL_METRICS)]);
+    const scrape = await servedAs([SINK_METRICS, GENERIC_SINK_METRICS, SPOOL_METRICS].flatMap((group) => Object.values(group)));
     const served = `millrace_${name}`;
     expect(scrape.types.get(served)).toBe(kind);
     const expected = bounds === null ? [] : Array.from({ length: bounds[1] }, (_, index) => bounds[0] * 2 ** index);
     expect(boundsOf(scrape, served)).toEqual(expected);
-    if (kind !== 'histogram') {
-      const shown = [...labels.map((label) => `${label}="x"`), 'pipeline="p"'].join(',');
-      expect(scrape.series.get(`${served}{${shown}}`)).toBe(1);
-    } else expect(scrape.series.get(`${served}_count{pipeline="p"}`)).toBe(1);
+    const own = labels.map((label) => `${label}="x"`);
+    const shown = kind === 'histogram' ? ['pipeline="p"', ...own] : [...own, 'pipeline="p"'];
+    expect(scrape.series.get(`${served}${kind === 'histogram' ? '_count' : ''}{${shown.join(',')}}`)).toBe(1);
   });
 
   it('count each data file by its size and by what made it due, and what a schema change waited for', async () => {

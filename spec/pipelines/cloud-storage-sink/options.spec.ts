@@ -111,6 +111,16 @@ describe('options of the cloud storage sink', () => {
     expect(() => viaUri(query)).toThrow(expect.objectContaining({ code, message: expect.stringContaining(words) }));
   });
 
+  it.each([
+    ['region=eu&fileSzie=1', 'unknown option fileSzie of'],
+    ['secret-access-key=abc&access-key=A&fileSzie=1', 'unknown option *** (an & in a credential is written %26) of'],
+    ['access-key=A&secret-access-key=abc&de=f', 'unknown option *** (an & in a credential is written %26) of'],
+    ['access-key=A&secret-access-key=abc&protocol=csv&fileSzie=1', 'unknown option fileSzie of'],
+  ])('does not repeat what may be the rest of a credential: ?%s', (query, words) => {
+    const refusal = { code: 'MR_UNKNOWN_OPTION', message: expect.stringContaining(words) };
+    expect(() => cloudStorage({ uri: `s3://bucket/x?${query}` })).toThrow(expect.objectContaining(refusal));
+  });
+
   it.each<[option: string, csv: NonNullable<CloudStorageOptions['csv']>, words: string]>([
     ['a quote of two bytes', { quote: '""' }, 'csv config quote contains more than one character'],
     ['a quote that ends lines', { quote: '\n' }, 'csv config quote cannot be line break character'],

@@ -126,8 +126,26 @@ describe('acceptEvent', () => {
     ['a row that was never set', { type: 'a', extraRows: new Array(1) }, /row 0 is no list/],
     ['a column that was never set', { type: 'a', extraSchema: new Array(1) }, /extra column 0 is no object/],
     ['a row that is no list', { type: 'a', extraRows: [5] }, /row 0 is no list/],
-    ['an unknown column type', { type: 'a', extraSchema: [{ name: 'n', type: 'int', semantic: 'field' }] }, /has no type of string, json/],
-    ['a second time index', { type: 'a', extraSchema: [{ name: 'n', type: 'int64', semantic: 'timestamp' }] }, /neither a tag nor a field/],
+    [
+      'an unknown column type',
+      { type: 'a', extraSchema: [{ name: 'n', type: 'int', semantic: 'field' }] },
+      /the type of its extra column n is "int", none of string, json/,
+    ],
+    [
+      'a second time index',
+      { type: 'a', extraSchema: [{ name: 'n', type: 'int64', semantic: 'timestamp' }] },
+      /the semantic of its extra column n is "timestamp", neither tag nor field/,
+    ],
+    [
+      'a semantic that lacks',
+      { type: 'a', extraSchema: [{ name: 'n', type: 'int64' }] },
+      /the semantic of its extra column n is nothing, neither/,
+    ],
+    [
+      'a semantic that may be a value',
+      { type: 'a', extraSchema: [{ name: 'n', type: 'int64', semantic: 'postgres://app:hunter2@db' }] },
+      /the semantic of its extra column n is a string, neither/,
+    ],
     ['too many rows', { type: 'a', extraRows: Array.from({ length: 1001 }, () => []) }, /1001 rows, more than 1000/],
   ])('W12: %s is refused', (_, input, reason) => {
     expect(faultOf(input)).toMatch(reason);

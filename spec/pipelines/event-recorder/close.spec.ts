@@ -4,7 +4,7 @@ import { createContext, Metrics } from '../../../lib/flow/index.ts';
 import { virtualTime } from '../../../lib/testing/index.ts';
 import { eventRecorder } from '../../../pipelines/index.ts';
 import { addsUp } from './conservation.ts';
-import { event, failing, never, numbers, record, ScriptedHandler, takes, withRecorder } from './recorder-kit.ts';
+import { event, failing, never, numbers, record, rejection, ScriptedHandler, takes, withRecorder } from './recorder-kit.ts';
 
 describe('close', () => {
   it('C5.15, W9, G6: delivers queue and buffer, waits for it, and reports what adds up', () =>
@@ -102,6 +102,36 @@ describe('close', () => {
       expect(clock.now()).toBe(2 * 31_000);
     }));
 
+  it('G6, C5.7: a handler that opens late gets no events of a call that was given up', () =>
+    withRecorder({ handlerTimeout: '10s' }, takes, async ({ clock, handler, recorder }) => {
+      let opens = 0;
+      Object.assign(handler, { open: () => clock.sleep(++opens === 1 ? 13_000 : 60_000) });
+      record(recorder, 1, 100);
+      await clock.advance(20_000);
+      // The second attempt waits: the first one has opened meanwhile, behind its time.
+      expect([opens, handler.calls.length]).toEqual([2, 0]);
+      expect(await recorder.close(100)).toMatchObject({ delivered: 0, dropped: { closed: 100 } });
+      await clock.advance(100_000);
+      expect(handler.calls).toEqual([]);
+    }));
+
+  it('G5, G6: dead letters that are written at the deadline are waited for and count as kept, and their store is closed behind them', () =>
+    virtualTime(async ({ clock }) => {
+      const told: string[] = [];
+      const write = async () => {
+        await clock.sleep(500);
+        told.push('written');
+      };
+      const deadLetters = { name: 'letters', write, close: async () => void told.push('closed') };
+      const handler = new ScriptedHandler(clock, (call) => Promise.reject(rejection(call)));
+      const recorder = await eventRecorder({ handler, deadLetters }).open({ clock });
+      recorder.record(event('bad'));
+      const report = await recorder.close(100);
+      expect([told, clock.now()]).toEqual([['written', 'closed'], 500]);
+      expect(report).toMatchObject({ isComplete: false, dropped: { rejected: 1, closed: 0 }, deadLettered: 1 });
+      expect(addsUp(report)).toBe(true);
+    }));
+
   it('C5.42: leaves no timers when it stops, idle or not', () =>
     virtualTime(async ({ clock }) => {
       for (const count of [0, 3]) {
@@ -170,6 +200,16 @@ describe('losses', () => {
       await clock.advance(130_000);
       expect(handler.calls.map(({ group }) => group.type)).toEqual(['test', 'events_lost', 'events_lost']);
       expect(handler.taken).toEqual([expect.objectContaining({ n: 3 })]);
+    }));
+
+  it('C5.36: tells it in the table that it is given', () =>
+    withRecorder({ queueEvents: 1, lossTable: 'audit' }, takes, async ({ handler, recorder }) => {
+      record(recorder, 1, 2);
+      await recorder.close();
+      expect(handler.calls.map(({ group }) => [group.table, group.type])).toEqual([
+        ['events', 'test'],
+        ['audit', 'events_lost'],
+      ]);
     }));
 
   it('C5.36: tells at close what was not told yet', () =>
@@ -269,6 +309,7 @@ describe('status', () => {
     ['whenExhausted', { whenExhausted: 'forget' }],
     ['deadLetters', { whenExhausted: 'deadLetter' }],
     ['eventTypes', { eventTypes: 'a' }],
+    ['lossTable', { lossTable: 'x'.repeat(64) }],
   ])('refuses a bad option at once: %s', (option, options) => {
     const handler = { name: 'none', deliver: async () => {} };
     expect(() => eventRecorder({ handler, ...options } as never)).toThrow(

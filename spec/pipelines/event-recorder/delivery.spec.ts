@@ -1,8 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
 import { virtualTime } from '../../../lib/testing/index.ts';
 import { acceptEvent } from '../../../pipelines/event-recorder/accept-event.ts';
-import { EventDelivery, type Settlement } from '../../../pipelines/event-recorder/delivery.ts';
+import { EventDelivery } from '../../../pipelines/event-recorder/delivery.ts';
 import { type Entry, entryOf } from '../../../pipelines/event-recorder/entry.ts';
+import type { Settlement } from '../../../pipelines/event-recorder/handler-calls.ts';
 import { recorderLimits } from '../../../pipelines/event-recorder/options.ts';
 import { ScriptedHandler } from './recorder-kit.ts';
 

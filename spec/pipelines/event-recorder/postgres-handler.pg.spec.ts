@@ -318,6 +318,19 @@ describe('postgresEvents', () => {
     expect(await ids()).toEqual(['e0003', 'e0004']);
   });
 
+  it('C5.31: removes 10,000 rows with one delivery at most, and goes on with the next', async () => {
+    const clock = manualClock();
+    clock.advance(Number(NOON_NS / 1_000_000n));
+    await handler.open?.(createContext({ clock }));
+    await deliver(groupOf([{ type: 'a' }]));
+    await query(`INSERT INTO events SELECT 'a', 'null', '2020-01-01', 'old' || i, 0, 0, 0 FROM generate_series(1, 10001) AS i`);
+    const rowsLeft = async (from: bigint) => {
+      await deliver(groupOf([{ type: 'a' }], { from, hints: { ...HINTS, ttl: '1d' } }));
+      return (await query(`SELECT 1 FROM events WHERE event_seq = 0`)).length;
+    };
+    expect([await rowsLeft(2n), await rowsLeft(3n)]).toEqual([1, 0]);
+  });
+
   it('C5.31: that old rows cannot be removed is a warning: the events were delivered', async () => {
     const warned: object[] = [];
     const logger: Logger = { debug() {}, info() {}, error() {}, warn: (details) => void warned.push(details) };
@@ -326,7 +339,9 @@ describe('postgresEvents', () => {
     await query(`CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'never'; END $$;
       CREATE TRIGGER keep BEFORE DELETE ON events FOR EACH STATEMENT EXECUTE FUNCTION no()`);
     await deliver(groupOf([{ type: 'a' }], { from: 2n, hints: { ...HINTS, ttl: '1d' } }));
-    expect(await ids()).toEqual(['e0001', 'e0002']);
+    // Once, until it works again.
+    await deliver(groupOf([{ type: 'a' }], { from: 3n, hints: { ...HINTS, ttl: '1d' } }));
+    expect(await ids()).toEqual(['e0001', 'e0002', 'e0003']);
     expect(warned).toMatchObject([{ table: 'public.events', type: 'a', reason: 'never' }]);
   });
 

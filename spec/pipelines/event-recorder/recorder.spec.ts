@@ -246,6 +246,25 @@ describe('what is recorded', () => {
       expect(handler.taken).toEqual([{ list: [1], state: 'running' }]);
     }));
 
+  it('G2, G4: an event that is recorded while another is read has a number, an identity and a time of its own, and comes before it', () =>
+    withRecorder({ batchEvents: 2 }, takes, async ({ clock, handler, recorder }) => {
+      const outcomes: object[] = [];
+      recorder.record(
+        event({
+          toJSON: () => {
+            outcomes.push(recorder.record(event('inner')));
+            return 'outer';
+          },
+        }),
+      );
+      await clock.settle();
+      const [inner, outer] = handler.calls[0]!.group.events;
+      expect(handler.log).toEqual([[0, 'inner', 'outer']]);
+      expect([inner!.seq, inner!.timestampNs, outer!.seq, outer!.timestampNs]).toEqual([1n, 0n, 2n, 1n]);
+      expect(outer!.id).not.toBe(inner!.id);
+      expect(outcomes).toEqual([{ accepted: true, id: inner!.id, seq: 1n }]);
+    }));
+
   it.each<[string, unknown]>([
     ['nothing', undefined],
     ['null', null],

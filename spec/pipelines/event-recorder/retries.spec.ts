@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { MillraceError } from '../../../lib/errors.ts';
+import { createContext } from '../../../lib/flow/index.ts';
 import { virtualTime } from '../../../lib/testing/index.ts';
 import { eventRecorder } from '../../../pipelines/index.ts';
 import { type Behaviour, event, failing, never, numbers, record, rejection, ScriptedHandler, takes, withRecorder } from './recorder-kit.ts';
@@ -236,6 +237,31 @@ describe('refusals of the target', () => {
       },
     ),
   );
+
+  it('W14: a store for them that fails is a line of the log, not one for each of them', () => {
+    const lines: object[] = [];
+    let isDown = true;
+    const write = () => (isDown ? Promise.reject(new Error('disk full')) : Promise.resolve());
+    const logger = { ...createContext().logger, error: (details: object) => void lines.push(details) };
+    return withRecorder(
+      { deadLetters: { name: 'letters', write }, batchEvents: 1 },
+      (call) => Promise.reject(rejection(call)),
+      async ({ clock, recorder }) => {
+        record(recorder, 1, 50);
+        await clock.settle();
+        expect(lines).toEqual([{ recorder: 'events', events: 1, reason: 'disk full' }]);
+        isDown = false;
+        record(recorder, 51, 51);
+        await clock.settle();
+        isDown = true;
+        record(recorder, 52, 60);
+        await clock.settle();
+        expect(lines).toHaveLength(2);
+        expect(recorder.status()).toMatchObject({ dropped: { rejected: 60 }, deadLettered: 1 });
+      },
+      { logger },
+    );
+  });
 });
 
 describe('a handler that misbehaves', () => {

@@ -44,8 +44,8 @@ interface World {
   readonly disk: TestDisk;
   readonly handler: ScriptedHandler;
   start(options?: Partial<EventRecorderOptions<'spill'>>): Promise<EventRecorder<'spill'>>;
-  /** As by SIGKILL: nothing of the lives before happens any more, and what was not synced is lost. */
-  crash(): void;
+  /** Nothing of the lives before happens any more. `crash` (default): as by a power failure, what was not synced is lost; `kill`: as by SIGKILL. */
+  crash(how?: 'crash' | 'kill'): void;
 }
 
 function inWorld(body: (world: World) => Promise<void>): Promise<void> {
@@ -67,9 +67,9 @@ function inWorld(body: (world: World) => Promise<void>): Promise<void> {
         };
         return eventRecorder({ overflow: 'spill', spill: { folder: FOLDER, disk: port }, handler: mortal, ...options }).open({ clock });
       },
-      crash: () => {
+      crash: (how = 'crash') => {
         life++;
-        disk.node.crash();
+        disk.node[how]();
         disk.node.restart();
       },
     });
@@ -122,6 +122,33 @@ describe('policy spill', () => {
       expect(seqs.every((seq, i) => i === 0 || seq > seqs[i - 1]!)).toBe(true);
       expect(addsUp(second.status())).toBe(true);
     }));
+
+  it.each([
+    { fsync: 'always', how: 'kill', isAll: true },
+    { fsync: 'always', how: 'crash', isAll: true },
+    { fsync: 'never', how: 'kill', isAll: true },
+    { fsync: 'never', how: 'crash', isAll: false },
+  ] as const)(
+    'G8: with fsync $fsync all that is safe is there behind a $how: $isAll; what is there comes in order',
+    ({ fsync, how, isAll }) =>
+      inWorld(async ({ clock, disk, handler, start, crash }) => {
+        const spill = { folder: FOLDER, disk, fsync, segment: 4096 };
+        handler.does(never);
+        const first = await start({ spill });
+        for (let i = 1; i <= 300; i++) {
+          first.record(event(i));
+          if (i % 20 === 0) await clock.advance(1);
+        }
+        expect(await first.safe()).toBe(true);
+        crash(how);
+        handler.does(() => {});
+        const second = await start({ spill });
+        const { replayed } = await second.close();
+        expect(replayed === 300).toBe(isAll);
+        expect(handler.taken).toEqual(numbers(1, 300).filter((n) => handler.taken.includes(n)));
+        expect(handler.taken).toHaveLength(replayed);
+      }),
+  );
 
   it('G2: numbers go on behind those of the log, though the clock has not', () =>
     inWorld(async ({ clock, handler, start, crash }) => {
@@ -266,6 +293,16 @@ describe('policy spill', () => {
       expect(recorder.status()).toMatchObject({ pending: 0, refused: { overflow: refused } });
       expect(await disk.logs()).toHaveLength(1);
       expect(handler.taken).toEqual(numbers(1, 200 - refused));
+    }));
+
+  it('takes events again when those before are delivered, also where the quota is less than a file may have', () =>
+    inWorld(async ({ clock, disk, handler, start }) => {
+      const recorder = await start({ spill: { folder: FOLDER, disk, quota: '20kB' }, linger: 10 });
+      for (let i = 1; i <= 500; i++) {
+        expect(recorder.record(event(i))).toMatchObject({ accepted: true });
+        await clock.advance(50);
+      }
+      expect(handler.taken).toEqual(numbers(1, 500));
     }));
 
   it('is of one process: another one is told so', () =>

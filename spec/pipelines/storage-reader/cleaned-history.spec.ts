@@ -55,6 +55,32 @@ describe('a reader of a target that is cleaned up', () => {
       ]);
     }));
 
+  it('hears of no TRUNCATE that is missing with the changes around it: what it is given is behind the position that it is told', () =>
+    virtualTime(async ({ clock }) => {
+      const store = new MemoryStore();
+      const on = await cleanedWorld(clock, store);
+      const truncate = async (commitTs: bigint) => {
+        const position = { commitTs, ordinal: 0 };
+        on.world.send(truncateEvent({ position, commitTimeUs: 0n, table: users(commitTs), query: 'TRUNCATE users' }));
+        await clock.advance(5000);
+      };
+      await on.commit(10n);
+      await truncate(11n);
+      await on.commit(12n, users(11n));
+      await on.noonOf(5);
+      await on.commit(20n, users(11n));
+      await truncate(21n);
+      await on.commit(22n, users(21n));
+      await night(clock);
+      const reader = new TargetReader(store);
+      // Nor does one that breaks off in between, and goes on from its cursor.
+      for await (const { removedUpTo } of reader.poll()) if (removedUpTo !== undefined) break;
+      const { cursor } = reader;
+      expect(await idsOf(new TargetReader(store, { cursor }))).toEqual(['I20', 'T', 'I22']);
+      expect(await idsOf(new TargetReader(store))).toEqual(['I20', 'T', 'I22']);
+      await on.world.close();
+    }));
+
   it('with a cursor behind what was removed is refused, with a remedy, and not given what is left as if it were all', () =>
     world(async ({ clock }, store) => {
       const early = new TargetReader(store);

@@ -7,7 +7,8 @@ export class SimCheckpoints implements CheckpointStore {
   readonly name = 'sim';
   readonly #sim: Simulation;
   readonly #fails: number;
-  readonly #saved = new Map<string, Checkpoint>();
+  readonly #saved = new Map<string, Checkpoint & { readonly number: number }>();
+  #saves = 0;
 
   /** @param fails the chance that a call fails, before its effect or after it. */
   constructor(sim: Simulation, fails: number) {
@@ -18,14 +19,15 @@ export class SimCheckpoints implements CheckpointStore {
   load(pipeline: string): Promise<Checkpoint | null> {
     return this.#call(`load ${pipeline}`, () => {
       const found = this.#saved.get(pipeline);
-      return found === undefined ? null : { ...found, sourceState: copied(found.sourceState) };
+      return found === undefined ? null : { checkpointTs: found.checkpointTs, sourceState: copied(found.sourceState) };
     });
   }
 
   save(pipeline: string, { checkpointTs, sourceState }: Checkpoint): Promise<void> {
-    const checkpoint = { checkpointTs, sourceState: copied(sourceState) };
+    const checkpoint = { checkpointTs, sourceState: copied(sourceState), number: ++this.#saves };
     return this.#call(`save ${pipeline} at ${checkpointTs}`, () => {
-      this.#saved.set(pipeline, checkpoint);
+      // One that was asked for later may have come before.
+      if ((this.#saved.get(pipeline)?.number ?? 0) < checkpoint.number) this.#saved.set(pipeline, checkpoint);
     });
   }
 

@@ -120,6 +120,14 @@ export const RECORDER_MUTANTS: readonly RecorderMutant[] = [
     patch: () => patched(EventDelivery.prototype, 'stop', () => async () => []),
   },
   {
+    name: 'a call that was given up is made when the handler has opened at last',
+    hazard: 'its events have been retried, or dropped at close, when it comes',
+    breaks: ['G7', 'G6', 'C5.7', 'W1'],
+    seeds: 60,
+    // Nothing else in a recorder asks it.
+    patch: () => patched(AbortSignal.prototype, 'throwIfAborted', () => () => {}),
+  },
+  {
     name: 'neighbours change places',
     hazard: 'two events of a queue come in the other order',
     breaks: ['G2'],

@@ -64,6 +64,13 @@ export class Target implements EventHandler, DeadLetterStore {
     if (!this.keepsOrderOverLives) this.#lastSeqs.clear();
   }
 
+  /** Late and failing as its calls are: what waits for it may be given up meanwhile. */
+  async open(): Promise<void> {
+    const { sim, faults } = this;
+    if (sim.fault(faults.slow)) await sim.sleep(sim.between(500, 3000));
+    if (sim.fault(faults.throws)) throw new Error('not open');
+  }
+
   async deliver(group: EventGroup, { signal }: { signal: AbortSignal }): Promise<void> {
     const { sim, faults } = this;
     const life = this.#life;

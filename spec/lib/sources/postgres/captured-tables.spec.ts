@@ -24,8 +24,13 @@ function capturing({ dropBefore = 0n, catalog = null }: { dropBefore?: bigint; c
   const save = async () => void saves++;
   const look = async () => ({ table: catalog, before: 0n, after: 0n });
   const captured = new CapturedTables({ pipeline: 'x', state, save, look, onUnknown: () => {}, logger: silentLogger }, 10n);
-  const tell = (event: 'ddl_command_end' | 'sql_drop', commitTs: bigint, lsn = commitTs - 1n): Promise<readonly DdlEvent[]> => {
-    const content = Buffer.from(JSON.stringify({ event, tag: 'x', query: `q${lsn}`, objects: [{ objid: OID, type: 'table' }] }));
+  const tell = (
+    event: 'ddl_command_end' | 'sql_drop',
+    commitTs: bigint,
+    lsn = commitTs - 1n,
+    objid = OID,
+  ): Promise<readonly DdlEvent[]> => {
+    const content = Buffer.from(JSON.stringify({ event, tag: 'x', query: `q${lsn}`, objects: [{ objid, type: 'table' }] }));
     const message = { type: 'message', isTransactional: true, lsn, prefix: 'ours', content } as const;
     return captured.statement(message, { commitTs, ordinal: 0, commitTimeUs: 0n });
   };
@@ -80,6 +85,19 @@ describe('statements that wait', () => {
     await tell('ddl_command_end', 40n);
     captured.beganFrom(OID, CATALOG, 30n);
     expect(table.statements.map(({ query }) => query)).toEqual(['q39']);
+  });
+
+  it('are stored when they are news: not a replay of them, nor what is said of tables that nobody captures, by whomever', async () => {
+    const { tell, saves } = capturing({ catalog: CATALOG });
+    await tell('ddl_command_end', 20n);
+    expect(saves()).toBe(1);
+    await tell('ddl_command_end', 20n);
+    await tell('ddl_command_end', 30n, 29n, OID + 1);
+    await tell('sql_drop', 30n, 29n, OID + 1);
+    await tell('sql_drop', 30n);
+    expect(saves()).toBe(1);
+    await tell('ddl_command_end', 40n);
+    expect(saves()).toBe(2);
   });
 
   it('are forgotten, and it is said so, when the checkpoint has passed the event that carries them', async () => {

@@ -347,6 +347,17 @@ describe('P4: a publication of ours', () => {
     expect(again.log.has('warn', /a_foreign/)).toBe(true);
     expect(await again.differences(url, 'pub')).toEqual([]);
   });
+
+  it('a table that only the patterns make join is not called new', async () => {
+    const { options, url } = await makeDatabase(server, 'wider_patterns', `${TABLE}; CREATE TABLE keyless (a int)`);
+    const run = await Run.open({ ...options, tables: ['public.t'] });
+    expect(await run.differences(url, 'pub')).toEqual([]);
+    await run.close();
+    const again = await Run.open({ ...options, tables: ['public.*'] }, run.target);
+    expect(again.log.has('warn', /a table that is to join has no usable replica identity; it is not captured/)).toBe(true);
+    expect(again.log.has('warn', /new table/)).toBe(false);
+    await again.close();
+  });
 });
 
 describe('stopping', () => {

@@ -42,6 +42,20 @@ describe('postgres options', () => {
     );
   });
 
+  it.each<[string, string[] | undefined, boolean]>([
+    ['no patterns', undefined, false],
+    ['every table', ['*.*'], false],
+    ['its schema', ['public.*'], false],
+    ['tables that are none of them', ['public.*', '!public.millrace_*', 'millrace_app.*'], false],
+    ['their names', ['public.*', ' public.millrace_*'], true],
+    ['their names in quotes', ['public."millrace_events"', 'public."millrace_slow_operations"'], true],
+  ])('with %s, tables of what runs tell of themselves are captured only by their names', (_, tables, expected) => {
+    const { isWanted } = postgresSettings({ url: URL_TEXT, ...(tables === undefined ? {} : { tables }) });
+    const names = ['millrace_events', 'millrace_slow_operations'];
+    expect(names.map((name) => isWanted('public', name))).toEqual([expected, expected]);
+    expect(names.map((name) => isWanted('millrace_app', name))).toEqual([false, false]);
+  });
+
   it('never capture system schemas', () => {
     const { isWanted } = postgresSettings({ url: URL_TEXT });
     expect(['public', 'Odd One', 'pg_catalog', 'pg_toast', 'information_schema'].map((schema) => isWanted(schema, 't'))).toEqual([

@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { systemClock } from '../../../../lib/flow/index.ts';
 import { EventLog } from '../../../support/event-log.ts';
 import { startPostgres, type TestPostgres } from '../../../support/postgres.ts';
 import { errorOf } from '../../../support/run-world.ts';
@@ -73,6 +74,21 @@ describe('what the PostgreSQL source tells', () => {
     await run.close();
     expect(await errorOf(Run.open(options, run.target, { events: log }))).toMatchObject({ code: 'MR_SLOT_GONE' });
     expect(log.told('slot_lost')).toHaveLength(2);
+  });
+
+  it('of a table that takes long to copy, what the sink makes it wait included', async () => {
+    const log = new EventLog();
+    let aheadMs = 0;
+    const clock = { ...systemClock, now: () => systemClock.now() + aheadMs };
+    const made = await makeDatabase(server, 'slow', TABLES);
+    const run = await Run.open(made.options, undefined, { events: log, clock });
+    await run.pullUntil(() => log.has('table_snapshot_started'));
+    aheadMs = 60_000;
+    expect(await run.differences(made.url, 'pub')).toEqual([]);
+    const { table } = log.told('table_snapshot_started')[0]!;
+    expect(log.all.filter(({ type }) => type === 'slow_operation')).toContainEqual(
+      expect.objectContaining({ payload: { pipeline: 'test', table }, extraRows: [[expect.any(BigInt), 30_000, 'snapshot_table', null]] }),
+    );
   });
 
   it('of a gap in the publication', async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { concatMap, delay, interval, map, mergeMap, of, Subject, tap, throwError } from 'rxjs';
+import { concatMap, delay, ignoreElements, interval, map, mergeMap, of, Subject, tap, throwError } from 'rxjs';
 import { MillraceError } from '../../../../lib/errors.ts';
 import { type Delivery, type DmlEvent, TwoStageAck } from '../../../../lib/events/index.ts';
 import { Gauge } from '../../../../lib/flow/index.ts';
@@ -12,6 +12,7 @@ import {
   eventOf,
   notationOf,
   type Recording,
+  virtualTime,
 } from '../../../../lib/testing/index.ts';
 import { checkSequence, filterEpoch, filterTables, trackProgress } from '../../../../operators/index.ts';
 
@@ -205,6 +206,12 @@ describe('eventMarbles', () => {
     it.each<[string, (tools: EventMarbles) => unknown, RegExp]>([
       ['an event without a position', ({ events }) => events('users-|'), /users has no position.*users@5.*\n {4}users-\|\n {4}\^/s],
       [
+        'a kind of event without its table',
+        ({ events }) => events('-ddl users@5'),
+        /ddl is a kind of event, a schema change\. Name its table: ddl:users@5.*\n {5}\^/s,
+      ],
+      ['the same of one that has no position', ({ events }) => events('marker'), /marker is a kind of event.*: marker:users:\n/],
+      [
         'a letter that stands for nothing',
         ({ events }) => events('-x-|', { y: 'a@5' }),
         /letter x stands for nothing.*listed in the values.*\n {5}\^/s,
@@ -264,6 +271,22 @@ describe('eventMarbles', () => {
         ({ events, expectEvents }) => expectEvents(events('a@5|').pipe(mergeMap(async (delivery) => delivery))).toBe('a@5|'),
         /nothing at all.*virtualTime/,
       ],
+      [
+        'a real timer, which no frame comes to',
+        ({ events, expectEvents }) => expectEvents(events('---a@5|').pipe(tap(() => setTimeout(() => {}, 50)))).toBe('---a@5|'),
+        /MR_REAL_TIMER: setTimeout\(…, 50\) was called in virtual time, at 3 ms.*context\.clock/,
+      ],
+      [
+        'the same where what refuses it is caught',
+        ({ events, expectEvents }) =>
+          expectEvents(
+            events('-a@5|').pipe(
+              mergeMap(async () => setInterval(() => {}, 5)),
+              ignoreElements(),
+            ),
+          ).toBe('-----|'),
+        /MR_REAL_TIMER: setInterval/,
+      ],
       ['more reasons than resets', ({ expectResets }) => expectResets().toBe('--', ['lost']), /1 reasons.*0 resets/],
       ['events in a subscription', ({ cold, expectObservable }) => expectObservable(cold('a'), 'a'), /belongs to no subscription/],
     ])('is refused with what to do: %s', (_, body, message) => {
@@ -273,6 +296,20 @@ describe('eventMarbles', () => {
     it('refuses an async body, because frames carry no promises', () => {
       expect(() => eventMarbles(async () => {})).toThrow(/MR_MARBLES_ASYNC.*virtualTime/);
     });
+
+    it('refuses an async body also where it asked for a real timer, and gives the real timers back', () => {
+      const before = [setTimeout, setInterval, AbortSignal.timeout];
+      expect(() => eventMarbles(async () => void setTimeout(() => {}, 1))).toThrow(/MR_MARBLES_ASYNC/);
+      expect(() => eventMarbles(() => void setTimeout(() => {}, 1))).toThrow(/MR_REAL_TIMER/);
+      eventMarbles(() => expect(setTimeout).not.toBe(before[0]));
+      expect([setTimeout, setInterval, AbortSignal.timeout]).toEqual(before);
+    });
+
+    it('refuses to run inside `virtualTime`, because there is one time', () =>
+      virtualTime(async ({ clock }) => {
+        await clock.sleep(7);
+        expect(() => eventMarbles(() => {})).toThrow(/MR_VIRTUAL_TIME_NESTED: .*come to 7 ms/);
+      }));
 
     it('refuses an async body that fails too, and leaves no rejection behind that would end the process', async () => {
       const unhandled: unknown[] = [];

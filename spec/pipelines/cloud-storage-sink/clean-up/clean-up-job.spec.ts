@@ -54,7 +54,7 @@ describe('clean-up', () => {
       // It is the 5th, the published checkpoint is of the 4th: a day before is the boundary, and stays.
       expect(await daysOf(store)).toEqual(['1970-01-03', '1970-01-04']);
       const kept = (await keysOf(store)).filter((key) => !/\/1970-|^meta\//.test(key)).map((key) => key.replace(/_\d{10}/, ''));
-      expect(kept).toEqual(['metadata', 'public/users/meta/schema_1.json']);
+      expect(kept).toEqual(['metadata', 'public/users/1/meta/open.folder', 'public/users/meta/schema_1.json']);
       expect(await store.exists('meta/source.json')).toBe(true);
       await world.world.close();
     });

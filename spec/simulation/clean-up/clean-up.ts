@@ -1,0 +1,173 @@
+import { isMillraceError, reasonOf } from '../../../lib/errors.ts';
+import { definePipeline, type PipelineDefinition, type Running, run } from '../../../lib/index.ts';
+import type { ObjectStore } from '../../../lib/stores/index.ts';
+import {
+  type NodeFaults,
+  type Range,
+  type SimNode,
+  SimObjectStore,
+  type Simulation,
+  type StoreFaults,
+} from '../../../lib/testing/index.ts';
+import { composeSink, SINK_OPERATORS } from '../../../pipelines/cloud-storage-sink/cloud-storage.ts';
+import { SimCheckpoints } from '../capture/sim-checkpoints.ts';
+import { CleanedStore } from './cleaned-store.ts';
+import { DAY_MS, Days } from './days.ts';
+import { beginner, Follower, returner, type Watched } from './readers.ts';
+import { RULES, type Rule } from './rules.ts';
+
+/** What a seed decides. */
+export interface CleanUpPlan {
+  readonly days: number;
+  readonly expirationDays: number;
+  /** A table that has changes on some days only. */
+  readonly isIdle: (day: number) => boolean;
+  readonly truncates: (day: number) => boolean;
+  readonly storeLatencyMs: Range;
+  readonly nodeFaults: NodeFaults;
+  readonly storeFaults: StoreFaults;
+  readonly checkpointFails: number;
+}
+
+/** What a clean-up and its readers are made of. A mutant replaces one of these. */
+export interface CleanUpParts {
+  /** Between the sink and its object store. */
+  store(store: ObjectStore): ObjectStore;
+  /** Between readers and theirs. */
+  reading(store: ObjectStore): ObjectStore;
+  /** What the sink is told. */
+  expirationDays(days: number): number;
+}
+
+export const HONEST: CleanUpParts = { store: (store) => store, reading: (store) => store, expirationDays: (days) => days };
+
+/**
+ * A sink that cleans up what is older than some days, in a process that goes down, at a store that fails, with readers: those that begin at any moment, one that
+ * keeps up, and those that were away.
+ */
+export async function cleanUp(
+  sim: Simulation,
+  plan: CleanUpPlan = planOf(sim),
+  parts: CleanUpParts = HONEST,
+  meddle: (node: SimNode) => void = () => {},
+): Promise<void> {
+  const broken = (rule: Rule, reason: string) => sim.fail(RULES[rule], reason);
+  const node = sim.node('node', { faults: plan.nodeFaults, restartAfterMs: [0, 500] });
+  const days = new Days(sim, node);
+  const target = new CleanedStore(broken);
+  const remote = new SimObjectStore(sim, { latencyMs: plan.storeLatencyMs, faults: plan.storeFaults, objects: target });
+  const slow = new SimObjectStore(sim, { name: 'reading', latencyMs: plan.storeLatencyMs, objects: target });
+  const checkpoints = new SimCheckpoints(sim, plan.checkpointFails);
+  const watched: Watched = { sim, days, target, store: parts.reading(slow), expirationDays: plan.expirationDays, broken };
+  const definition = (): PipelineDefinition =>
+    definePipeline({
+      name: 'cleaned',
+      source: days.source,
+      sink: composeSink(
+        {
+          store: parts.store(node.port(remote)),
+          ...{ protocol: 'canal-json', dateSeparator: 'day', fileIndexDigit: 6, flushInterval: '200ms', workerCount: 1 },
+          ...{ fileExpirationDays: parts.expirationDays(plan.expirationDays), fileCleanupCronSpec: '*/2 * * * * *' },
+        },
+        SINK_OPERATORS,
+      ),
+      checkpoint: node.port(checkpoints),
+    });
+  let isOver = false;
+  let running: Running | null = null;
+  node.run(async ({ clock }) => {
+    while (!isOver) {
+      running = run(definition(), { clock });
+      await running.done.catch((error: unknown) => {
+        sim.note('supervisor', `the run failed: ${reasonOf(error)}`);
+        if (!isMillraceError(error) || !TRANSIENT.has(error.code)) broken('errors', reasonOf(error));
+      });
+      await clock.sleep(sim.between(10, 100));
+    }
+  });
+  meddle(node);
+
+  const follower = new Follower(watched);
+  const reading = readAlong(sim, watched, follower, () => isOver);
+  const away: string[] = [];
+  for (let day = 0; day < plan.days; day++) {
+    await liveADay(sim, days, plan, day);
+    const cursor = follower.cursors.at(-1);
+    if (cursor !== undefined && day % 2 === 0) away.push(cursor);
+    for (const one of away) if (sim.chance(0.3)) await returner(watched, one);
+    days.nextDay();
+  }
+  sim.calm();
+  // Whatever broke off is taken up again by a run that has published something.
+  days.insert('users', 1);
+  const limitMs = () => days.timeOf(target.publishedTs ?? 0n) - plan.expirationDays * DAY_MS;
+  const isPublished = () =>
+    target.publishedTs === [...days.committed.values()].flat().reduce((last, { commitTs }) => (commitTs > last ? commitTs : last), 0n);
+  await sim.eventually(RULES.goesOn, () => isPublished() && target.expiredBefore(limitMs()).length === 0, 60_000);
+  isOver = true;
+  await reading;
+  await follower.read();
+  await beginner(watched);
+  for (const cursor of away) await returner(watched, cursor);
+  await (running as Running | null)?.stop();
+}
+
+/** Some transactions, spread over some seconds. */
+async function liveADay(sim: Simulation, days: Days, plan: CleanUpPlan, day: number): Promise<void> {
+  for (let left = sim.between(1, 3); left > 0; left--) {
+    await sim.sleep(sim.between(100, 800));
+    days.insert('users', sim.between(1, 3));
+    if (!plan.isIdle(day)) days.insert('logs', 1);
+  }
+  if (plan.truncates(day)) days.truncate('users');
+  // A time of the cron spec comes once at least.
+  await sim.sleep(sim.between(2200, 4500));
+}
+
+async function readAlong(sim: Simulation, watched: Watched, follower: Follower, isOver: () => boolean): Promise<void> {
+  for (let round = 0; !isOver(); round++) {
+    await sim.sleep(sim.between(50, 900));
+    if (round % 2 === 0) await follower.read();
+    else await beginner(watched);
+  }
+}
+
+/** What a seed decides of it. */
+export function planOf(sim: Simulation): CleanUpPlan {
+  const some = (chance: number, value: number) => (sim.chance(chance) ? value * (0.5 + sim.random()) : 0);
+  const crashes = sim.chance(0.8);
+  const idle = sim.between(2, 5);
+  const truncated = sim.between(1, 6);
+  return {
+    days: sim.between(5, 9),
+    expirationDays: sim.pick([1, 1, 2, 3]),
+    isIdle: (day) => day % idle !== 0,
+    truncates: (day) => day === truncated,
+    storeLatencyMs: sim.pick([
+      [0, 0],
+      [1, 10],
+      [5, 60],
+    ] as const),
+    nodeFaults: {
+      ...(crashes && sim.chance(0.7) ? { crashEveryMs: sim.between(700, 5000) } : {}),
+      ...(crashes && sim.chance(0.5) ? { killEveryMs: sim.between(700, 5000) } : {}),
+      ...(sim.chance(0.2) ? { pauseEveryMs: sim.between(2000, 6000), pauseMs: [100, 3000] } : {}),
+      downMs: [0, 500],
+      stall: some(0.3, 0.005),
+    },
+    storeFaults: { before: some(0.4, 0.02), after: some(0.4, 0.02), throttled: some(0.2, 0.02), timeout: some(0.2, 0.01) },
+    checkpointFails: some(0.2, 0.005),
+  };
+}
+
+/** What faults explain; the run is begun again. */
+const TRANSIENT: ReadonlySet<string> = new Set([
+  'MR_SINK_WRITE_FAILED',
+  'MR_SINK_FAILED',
+  'MR_CHECKPOINT_FAILED',
+  'MR_STORE_FAILED',
+  'MR_STORE_UNAVAILABLE',
+  'MR_FOREIGN_FILE',
+  'MR_STALE_EPOCH',
+  'MR_ALREADY_RUNNING',
+]);
