@@ -186,19 +186,19 @@ class Run implements Running {
 
   async #serveMetrics(address: MetricsAddress): Promise<Metrics> {
     const { name: pipeline } = this.#definition;
-    const served = await serveRunMetrics({
+    const serving = serveRunMetrics({
       ...{ pipeline, address, clock: this.#clock },
       status: () => this.#board.current,
       isWell: () => !this.#isHalted,
     });
-    this.#register('metrics server', served);
+    const served = await this.#register('metrics server', serving);
     this.#logger.info({ pipeline, url: served.url }, 'serving metrics');
     return served.metrics;
   }
 
   async #openSink(context: Context): Promise<OpenSink> {
     const { name, sink } = this.#definition;
-    const open = async () => this.#registerEarly('sink', sink.open({ pipeline: name, context }));
+    const open = async () => this.#register('sink', sink.open({ pipeline: name, context }));
     const details = { sink: sink.name };
     const timed = () => this.#told.events.timed('open_sink', () => details, open);
     return this.#part('MR_SINK_FAILED', details, () => this.#unlessStopping(timed()));
@@ -226,8 +226,8 @@ class Run implements Running {
           saveState,
           signal,
         };
-        const open = () => source.open(run);
-        return this.#register('source', await events.timed('open_source', () => ({ source: source.name }), open));
+        const open = async () => this.#register('source', source.open(run));
+        return events.timed('open_source', () => ({ source: source.name }), open);
       });
     } catch (error) {
       if (!signal.aborted) throw error;
@@ -254,15 +254,8 @@ class Run implements Running {
     }
   }
 
-  /** A part that opened after the run had ended is closed at once: nobody else knows of it. */
-  #register<Part extends { close(): Promise<void> }>(part: string, opened: Part): Part {
-    this.#closers.add(part, () => opened.close());
-    if (this.#isHalted) void this.#closers.close(part);
-    return opened;
-  }
-
-  /** A part that is closed when it has opened, however the run ends meanwhile, and waited for: it may hold what the next run needs. */
-  #registerEarly<Part extends { close(): Promise<void> }>(part: string, opening: Promise<Part>): Promise<Part> {
+  /** A part whose opening has begun is closed when it is open, and waited for, however the run ends meanwhile: it may hold what the next run needs. */
+  #register<Part extends { close(): Promise<void> }>(part: string, opening: Promise<Part>): Promise<Part> {
     this.#closers.add(part, async () => {
       const opened = await opening.catch(() => null);
       await opened?.close();

@@ -143,11 +143,10 @@ class CloudStorage implements OpenSink {
   }
 
   async openRoot(): Promise<void> {
-    const { store, settings, context, cleanUp, epoch } = this.#target;
+    const { store, settings, context, epoch } = this.#target;
     const onFailure = (error: unknown) => this.#failure.error(error);
     const format = targetFormatOf(settings);
     this.#root = await TargetRoot.open({ store, clock: context.clock, format, epoch, onFailure, measured: meterCheckpoint(context) });
-    await cleanUp.open(this.#root);
   }
 
   get identity() {
@@ -157,7 +156,9 @@ class CloudStorage implements OpenSink {
   async claim(...[identity, { hasOrdinals = false } = {}]: Parameters<OpenSink['claim']>): Promise<void> {
     const isNew = await this.#root.claim(identity);
     this.#mayHaveReplay = hasOrdinals && !isNew;
-    const { context, store, epoch } = this.#target;
+    const { context, store, epoch, cleanUp } = this.#target;
+    // What the run before removes until it is overtaken counts too.
+    await cleanUp.open(this.#root);
     context.events.record('target_opened', () => ({ uri: redactUrl(store.uri), epoch: epoch.number, is_new: isNew }));
   }
 

@@ -37,6 +37,9 @@ export function hintTimes({ ttl, timeWindow }: EventHints): { readonly ttlMs: nu
   return { ttlMs: ttl === null ? null : parseDurationMs(ttl, 'ttl'), windowMs: parseDurationMs(timeWindow, 'timeWindow') };
 }
 
+/** For so long a clean-up that failed is left alone: it holds up the deliveries that come with it. */
+export const CLEAN_UP_RETRY_MS = 60_000;
+
 /** Where the window begins that holds a time. */
 export function windowStartMs(ms: number, windowMs: number): number {
   return Math.floor(ms / windowMs) * windowMs;

@@ -1,7 +1,7 @@
 import { MillraceError } from '../../errors.ts';
 import type { Disk, DiskEntry, DiskFile, DiskLock, DiskOpenFlags, DiskStat } from '../../stores/disk.ts';
 import { type DiskNode, FileNode, FolderNode } from './disk-nodes.ts';
-import type { DiskFaults, Range } from './faults.ts';
+import { checkFaults, checkRange, type DiskFaults, type Range } from './faults.ts';
 import { PORT } from './incarnation.ts';
 import type { Device, SimNode } from './node.ts';
 import type { Simulation } from './simulation.ts';
@@ -42,6 +42,8 @@ export class SimDisk implements Disk, Device {
 
   constructor(sim: Simulation, options: SimDiskOptions = {}) {
     const { node, name = node === undefined ? 'disk' : `${node.name}-disk`, latencyMs = [0, 0], faults = {} } = options;
+    checkFaults(faults);
+    checkRange('latencyMs', latencyMs);
     this.#sim = sim;
     this.name = name;
     this.#latencyMs = latencyMs;

@@ -1,3 +1,6 @@
+import { MillraceError } from '../../errors.ts';
+import { requireNumber } from '../../flow/index.ts';
+
 /** From, to; both included. */
 export type Range = readonly [min: number, max: number];
 
@@ -72,4 +75,29 @@ export interface NodeFaults {
   readonly stallMs?: Range;
   /** At each start its clock is wrong by up to this much, either way. Default 0. */
   readonly skewMs?: number;
+}
+
+/**
+ * Takes chances from 0 to 1, times and sizes from 0.
+ *
+ * @throws MR_INVALID_OPTION naming the member, its value and the bound.
+ */
+export function checkFaults(faults: object): void {
+  for (const [name, value] of Object.entries(faults) as [string, unknown][]) {
+    const option = `faults.${name}`;
+    if (value === undefined) continue;
+    if (Array.isArray(value)) checkRange(option, value as unknown as Range);
+    else requireNumber(option, value as number, 0, /(?:Ms|Bytes)$/.test(name) ? undefined : 1, true);
+  }
+}
+
+/** @throws MR_INVALID_OPTION unless it is two times from 0, the longer one last. */
+export function checkRange(option: string, range: Range): void {
+  const [min, max] = range;
+  if (range.length === 2 && min >= 0 && max >= min) return;
+  throw new MillraceError('MR_INVALID_OPTION', {
+    option,
+    value: `[${String(range)}]`,
+    bound: 'a range [min, max] in ms with 0 ≤ min ≤ max',
+  });
 }

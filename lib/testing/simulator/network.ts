@@ -1,4 +1,4 @@
-import type { LinkFaults, Range } from './faults.ts';
+import { checkFaults, checkRange, type LinkFaults, type Range } from './faults.ts';
 import type { SimProcess } from './incarnation.ts';
 import { SimLink } from './link.ts';
 import type { Simulation } from './simulation.ts';
@@ -35,6 +35,8 @@ export class SimNetwork<M> {
   readonly #parted = new Map<string, number>();
 
   constructor(sim: Simulation, options: SimNetworkOptions<M> = {}) {
+    checkFaults(options.faults ?? {});
+    if (options.latencyMs !== undefined) checkRange('latencyMs', options.latencyMs);
     this.#sim = sim;
     this.#options = options;
     this.#name = options.name ?? 'net';

@@ -1,6 +1,6 @@
 import { reasonOf } from '../../errors.ts';
 import type { Clock } from '../../flow/index.ts';
-import type { NodeFaults, Range } from './faults.ts';
+import { checkFaults, checkRange, type NodeFaults, type Range } from './faults.ts';
 import type { Ground } from './ground.ts';
 import { type Host, Incarnation, type SimProcess } from './incarnation.ts';
 
@@ -43,6 +43,8 @@ export class SimNode {
   #isAbandoned = false;
 
   constructor(sim: Ground, name: string, { skewMs = 0, restartAfterMs, faults = {} }: SimNodeOptions) {
+    checkFaults(faults);
+    if (restartAfterMs !== undefined) checkRange('restartAfterMs', restartAfterMs);
     this.#sim = sim;
     this.name = name;
     this.#skewMs = skewMs;

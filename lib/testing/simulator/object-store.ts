@@ -10,7 +10,7 @@ import type {
   StreamedBody,
   VersionedObject,
 } from '../../stores/object-store.ts';
-import type { Range, StoreFaults } from './faults.ts';
+import { checkFaults, checkRange, type Range, type StoreFaults } from './faults.ts';
 import type { Simulation } from './simulation.ts';
 
 export interface SimObjectStoreOptions {
@@ -42,6 +42,8 @@ export class SimObjectStore implements ObjectStore {
 
   constructor(sim: Simulation, options: SimObjectStoreOptions = {}) {
     const { name = 'store', latencyMs = [0, 0], faults = {}, objects = new MemoryStore(name) } = options;
+    checkFaults(faults);
+    checkRange('latencyMs', latencyMs);
     this.#sim = sim;
     this.name = name;
     this.uri = `sim://${name}`;

@@ -1,11 +1,12 @@
 import { reasonOf } from '../../errors.ts';
+import { requireNumber } from '../../flow/index.ts';
 import { eachTurn, type Turn, waitingOutside } from './settle.ts';
 import { Simulation } from './simulation.ts';
 import { timelineOf } from './timeline.ts';
 import type { Trace } from './trace.ts';
 
 export interface SimulateOptions {
-  /** Everything random of the run comes from it: the same seed gives the same run, step by step. */
+  /** From 0 up to 4294967295. Everything random of the run comes from it: the same seed gives the same run, step by step. */
   readonly seed: number;
   /** Builds the world and lives in it; the simulation ends when it does. It runs on `sim.clock`, and may wait for nothing else. */
   readonly world: (sim: Simulation) => Promise<void> | void;
@@ -33,11 +34,11 @@ export interface SimulationResult {
  *
  * A step is one timer or one answer that is due; everything that it sets off with promises, `process.nextTick` and `setImmediate` runs before the next.
  *
- * @throws MR_SIMULATION_FAILED with the seed, what did not hold and when, a timeline, and the command that replays it.
+ * @throws MR_INVALID_OPTION for a seed out of bounds; MR_SIMULATION_FAILED with the seed, what did not hold and when, a timeline, and the command that replays it.
  */
 export async function simulate(options: SimulateOptions): Promise<SimulationResult> {
   const { seed, world, maxSteps = 1_000_000, maxMs = DAY_MS, replay = `simulate({ seed: ${seed}, … })`, timelineLines = 40 } = options;
-  const sim = new Simulation(seed);
+  const sim = new Simulation(requireNumber('seed', seed, 0, 0xffff_ffff));
   let isBegun = false;
   let isDone = false;
   let steps = 0;

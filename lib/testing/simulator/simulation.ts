@@ -148,7 +148,12 @@ export class Simulation implements Ground {
     for (const [name, check] of this.#invariants) {
       try {
         const said = check();
-        if (said === false || typeof said === 'string') this.fail(name, said === false ? 'it is false' : said);
+        if (said === true || (said ?? null) === null) continue;
+        // A promise: what it comes to would be known when other steps have run.
+        this.fail(
+          name,
+          typeof said === 'string' ? said : said === false ? 'it is false' : 'it answers later: an invariant answers at once',
+        );
       } catch (error) {
         this.fail(name, reasonOf(error), error);
       }

@@ -52,7 +52,7 @@ export class CleanUp {
     this.#parts = parts;
   }
 
-  /** Reads what earlier runs removed, and waits for the first time to run. Throws MR_STORAGE_FILE_MALFORMED and what the store throws. */
+  /** Reads what earlier runs removed, once the target is this run's, and waits for the first time to run. Throws MR_STORAGE_FILE_MALFORMED and what the store throws. */
   async open(publisher: Publisher): Promise<void> {
     const { store, settings, context } = this.#parts;
     this.#publisher = publisher;
@@ -141,6 +141,8 @@ export class CleanUp {
           },
         }),
       );
+      // Another run may have written down more.
+      if (this.#floor < this.#job.mark.floor) this.#floor = this.#job.mark.floor;
       logger.info({ before, ...removed, durationMs: clock.now() - startedMs }, 'clean-up removed data folders of expired days');
       events.record('clean_up_done', () => ({ before, ...removed, duration_ms: elapsedMs(clock, startedMs) }));
       this.#count('done');

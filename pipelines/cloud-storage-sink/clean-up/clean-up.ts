@@ -97,39 +97,51 @@ async function leavingOf(
     // What an earlier run has written down as removed goes, whatever is left of it.
     if (directory.day < declared) return;
     for (const series of directory.series.values()) {
-      const reason = await reasonToStay(job, series);
+      const { reason, last } = await lookAt(job, series);
       if (reason !== null) {
         if (directory.day < before) before = directory.day;
         job.onKept(directory.path, reason);
+      } else if (last !== null) {
+        published.push([directory, last]);
       }
-      const last = reason === null ? await lastPublished(job, series) : null;
-      if (last !== null) published.push([directory, last]);
     }
   });
   const upTo = latest(published.filter(([{ day }]) => day < before).map(([, last]) => last));
   return { before, upTo, leaving: directories.filter(({ day }) => day < before) };
 }
 
-async function reasonToStay(job: CleanUpJob, series: ExpiredSeries): Promise<string | null> {
-  const { store, publishedTs } = job;
-  const { newestSidecar, index, dataNumber, sidecarNumber } = series;
-  if (newestSidecar === null) return index === null && dataNumber === 0 ? null : 'its files have no sidecars, which say what is in them';
-  if (dataNumber > sidecarNumber) return 'its newest file has no sidecar, which says what is in it';
-  // A file without rows closes a folder: what it stands behind is published.
-  const last = (await lastPosition(store, newestSidecar)) ?? (await lastPublished(job, series));
-  return last !== null && last.commitTs > publishedTs ? 'it has rows beyond the published checkpoint' : null;
+interface Looked {
+  /** Why it stays; null: it can go. */
+  readonly reason: string | null;
+  /** The last position that its index publishes; without an index nothing is. */
+  readonly last: Position | null;
 }
 
-/** The last position that the index publishes; without an index nothing is. */
-async function lastPublished({ store }: CleanUpJob, { index, newestSidecar }: ExpiredSeries): Promise<Position | null> {
-  if (index === null || newestSidecar === null) return null;
-  const content = await store.get(index);
-  if (content === null) return null;
+async function lookAt({ store, publishedTs }: CleanUpJob, series: ExpiredSeries): Promise<Looked> {
+  const { newestSidecar, index, dataNumber, sidecarNumber } = series;
+  const stays = (reason: string): Looked => ({ reason, last: null });
+  if (newestSidecar === null) {
+    return index === null && dataNumber === 0 ? NOTHING : stays('its files have no sidecars, which say what is in them');
+  }
+  if (dataNumber > sidecarNumber) return stays('its newest file has no sidecar, which says what is in it');
+  const named = index === null ? null : await store.get(index);
+  const last = index === null || named === null ? null : await lastPosition(store, sidecarOf(index, named));
+  // Its readers could not be told what they lack.
+  if (named !== null && last === null) return stays('the file that its index names has no sidecar, which says what is in it');
+  // A file without rows closes a folder: what it stands behind is published.
+  const written = (await lastPosition(store, newestSidecar)) ?? last;
+  return written !== null && written.commitTs > publishedTs ? stays('it has rows beyond the published checkpoint') : { reason: null, last };
+}
+
+const NOTHING: Looked = { reason: null, last: null };
+
+/** Of the file that an index names. */
+function sidecarOf(index: string, content: Buffer): string {
   const stem = content
     .toString()
     .trimEnd()
     .replace(/\.\w+$/, '');
-  return lastPosition(store, positionsPath(dataDirectoryOf(index), stem));
+  return positionsPath(dataDirectoryOf(index), stem);
 }
 
 /** The last position that a sidecar names. Which of its descriptions is of the file, the file alone can tell: the last of all counts. */

@@ -39,7 +39,8 @@ export interface FolderToWrite {
 }
 
 /**
- * Goes over to a folder, which the caller has opened already; `before` is what `readOpenFolder` gave just now. What an overtaken run may still have under way in another one comes too late from now on (I9).
+ * Goes over to a folder, which the caller has opened already; `before` is what `readOpenFolder` gave just now. What an overtaken run may still have under way in
+ * another one comes too late from now on (I9).
  *
  * A run says where it writes before it asks whether it still stands, and asks after it has opened the folder. So one that has asked in time, and was overtaken then, has
  * at most one file under way, in the folder that stands here: of the number behind the last that was there when the next run began. If that run writes there too, its own file

@@ -19,7 +19,7 @@ export interface EpochParts {
  * Which run writes to a target: each takes the next number when it begins, by compare-and-set, and asks before each file whether it still stands (I9).
  *
  * A run that has asked just before another took over can have one more step under way. What makes that harmless is the step: a file goes only where there is none,
- * an index or a checkpoint only over the version that was read.
+ * an index or a checkpoint only over the version that was read; and a folder that the next run does not write to is closed by it (`goOverTo`).
  */
 export class Epoch {
   readonly #parts: EpochParts;

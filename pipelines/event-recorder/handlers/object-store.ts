@@ -4,7 +4,7 @@ import { type Context, createContext } from '../../../lib/flow/index.ts';
 import { redactUrl } from '../../../lib/redact.ts';
 import { checkStoreUri, type ObjectStore, openStore } from '../../../lib/stores/index.ts';
 import type { EventGroup, EventHandler } from '../event.ts';
-import { hintTimes, windowStartMs } from '../hints.ts';
+import { CLEAN_UP_RETRY_MS, hintTimes, windowStartMs } from '../hints.ts';
 import { buildRows, type EventRow } from '../rows.ts';
 import { abortable, targetFailed } from './abortable.ts';
 import { linesOf } from './event-line.ts';
@@ -48,8 +48,8 @@ class ObjectStoreEvents implements EventHandler {
   #opening: Promise<ObjectStore> | null = null;
   /** Up to when each type's folder is cleaned up. */
   readonly #cleanedUpToMs = new Map<string, number>();
-  /** Folders whose last clean-up failed. */
-  readonly #failing = new Set<string>();
+  /** When the last clean-up of a folder failed. */
+  readonly #failedMs = new Map<string, number>();
 
   constructor(uri: string | null, store: ObjectStore | null) {
     this.#uri = uri;
@@ -90,22 +90,22 @@ class ObjectStoreEvents implements EventHandler {
     }
   }
 
-  /** The events are delivered: that old ones could not be removed is one warning, and tried again. */
+  /** The events are delivered: that old ones could not be removed is a warning, and tried again a minute later. */
   async #cleanUp(group: EventGroup, signal: AbortSignal): Promise<void> {
     const { ttlMs, windowMs } = hintTimes(group.hints);
     const store = this.#store;
     if (ttlMs === null || store === null) return;
-    const cutoffMs = windowStartMs(this.#context.clock.now() - ttlMs, windowMs);
+    const nowMs = this.#context.clock.now();
+    const cutoffMs = windowStartMs(nowMs - ttlMs, windowMs);
     const folder = typeFolder(group.table, group.type);
     if ((this.#cleanedUpToMs.get(folder) ?? Number.NEGATIVE_INFINITY) >= cutoffMs) return;
+    if (nowMs - (this.#failedMs.get(folder) ?? Number.NEGATIVE_INFINITY) < CLEAN_UP_RETRY_MS) return;
     try {
       const isDone = await abortable(signal, () => removeBefore(store, folder, cutoffMs, signal));
       if (isDone) this.#cleanedUpToMs.set(folder, cutoffMs);
-      this.#failing.delete(folder);
     } catch (error) {
-      if (signal.aborted || this.#failing.has(folder)) return;
-      this.#failing.add(folder);
-      this.#context.logger.warn({ folder, reason: reasonOf(error) }, 'events beyond their ttl could not be removed');
+      this.#failedMs.set(folder, nowMs);
+      if (!signal.aborted) this.#context.logger.warn({ folder, reason: reasonOf(error) }, 'events beyond their ttl could not be removed');
     }
   }
 }

@@ -2,7 +2,7 @@ import { type MillraceError, reasonOf } from '../../../lib/errors.ts';
 import { type Context, createContext } from '../../../lib/flow/index.ts';
 import { checkName, connectionOf } from '../../../lib/sources/postgres/options.ts';
 import { type ColumnType, type EventGroup, type EventHandler, EventRejectedError, type StoredValue } from '../event.ts';
-import { hintTimes, windowStartMs } from '../hints.ts';
+import { CLEAN_UP_RETRY_MS, hintTimes, windowStartMs } from '../hints.ts';
 import { buildRows, type EventRow, type EventRows } from '../rows.ts';
 import { targetFailed } from './abortable.ts';
 import { PostgresSession, type Query, sqlStateOf } from './postgres-session.ts';
@@ -41,8 +41,8 @@ class PostgresEvents implements EventHandler {
   readonly #known = new Map<string, ReadonlyMap<string, string>>();
   /** Up to when each table is cleaned up, by table and type. */
   readonly #cleanedUpToMs = new Map<string, number>();
-  /** Those whose last clean-up failed. */
-  readonly #failing = new Set<string>();
+  /** When the last clean-up of one failed. */
+  readonly #failedMs = new Map<string, number>();
 
   constructor(url: string, schema: string) {
     this.#url = url;
@@ -110,21 +110,21 @@ class PostgresEvents implements EventHandler {
     await query('COMMIT');
   }
 
-  /** The events are delivered: that old ones could not be removed is one warning, and tried again with the next group. */
+  /** The events are delivered: that old ones could not be removed is a warning, and tried again a minute later. */
   async #cleanUp({ table, type, hints }: EventGroup, signal: AbortSignal): Promise<void> {
     const { ttlMs, windowMs } = hintTimes(hints);
     if (ttlMs === null || this.#session === null) return;
-    const cutoffMs = windowStartMs(this.#context.clock.now() - ttlMs, windowMs);
+    const nowMs = this.#context.clock.now();
+    const cutoffMs = windowStartMs(nowMs - ttlMs, windowMs);
     const key = JSON.stringify([table, type]);
     if ((this.#cleanedUpToMs.get(key) ?? Number.NEGATIVE_INFINITY) >= cutoffMs) return;
+    if (nowMs - (this.#failedMs.get(key) ?? Number.NEGATIVE_INFINITY) < CLEAN_UP_RETRY_MS) return;
     try {
       const values = [type, isoOfMs(cutoffMs), REMOVED_MAX];
       const [row] = await this.#session.run((query) => query(cleanUpSql(this.#schema, table), values), signal);
       if (Number(row?.['count']) < REMOVED_MAX) this.#cleanedUpToMs.set(key, cutoffMs);
-      this.#failing.delete(key);
     } catch (error) {
-      if (this.#failing.has(key)) return;
-      this.#failing.add(key);
+      this.#failedMs.set(key, nowMs);
       const details = { table: `${this.#schema}.${table}`, type, reason: reasonOf(error) };
       this.#context.logger.warn(details, 'events beyond their ttl could not be removed');
     }

@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { filter, firstValueFrom, lastValueFrom, VirtualTimeScheduler } from 'rxjs';
 import { clockOf, silentLogger } from '../../../lib/flow/index.ts';
 import { definePipeline, type Running, type RunOptions, type RunStatus, run } from '../../../lib/runtime/index.ts';
+import { virtualTime } from '../../../lib/testing/index.ts';
 import { type ManualClock, manualClock } from '../../support/manual-clock.ts';
 import { errorOf, pass, pipelineIn, transaction, World, type WorldSinkOptions, type WorldSourceOptions } from '../../support/run-world.ts';
 
@@ -188,42 +189,31 @@ describe('run', () => {
       expect(world.entries('store.close')).toHaveLength(1);
     });
 
-    it('while the sink opens does not wait for it, because nothing was accepted', async () => {
-      const world = new World();
-      let open = () => {};
-      const opening = new Promise<void>((resolve) => {
-        open = resolve;
+    it.each([
+      ['sink', { drain: true }],
+      ['sink', { drain: false }],
+      ['source', { drain: false }],
+    ] as const)('while the %s opens waits until it is closed, because it may hold what the next run needs: %j', async (part, how) => {
+      await virtualTime(async ({ clock }) => {
+        const world = new World();
+        const running = run(pipelineIn(world, { [part]: { onOpen: () => clock.sleep(1000) } }), { clock });
+        await clock.sleep(500);
+        await expect(running.stop(how)).resolves.toMatchObject({ drained: how.drain, rows: 0 });
+        expect(clock.now()).toBe(1000);
+        expect(world.entries(`${part}.close`, 'claim', 'store.close')).toEqual([`${part}.close`, 'store.close']);
       });
-      const running = run(pipelineIn(world, { sink: { onOpen: () => opening } }));
-      await expect(running.stop()).resolves.toMatchObject({ drained: true, rows: 0 });
-      expect(world.entries('source.open', 'sink.close')).toEqual([]);
-      open();
-      await new Promise((resolve) => setImmediate(resolve));
-      expect(world.entries('sink.close')).toEqual(['sink.close']);
     });
 
-    it('without drain closes a source that opens too late', async () => {
-      const world = new World();
-      let open = () => {};
-      const opening = new Promise<void>((resolve) => {
-        open = resolve;
+    it.each(['sink', 'source'] as const)('leaves a %s that does not open to itself after 5 s, and closes it when it does', async (part) => {
+      await virtualTime(async ({ clock }) => {
+        const world = new World();
+        const running = run(pipelineIn(world, { [part]: { onOpen: () => clock.sleep(60_000) } }), { clock });
+        await clock.sleep(1000);
+        await running.stop({ drain: false });
+        expect([clock.now(), ...world.entries(`${part}.close`)]).toEqual([6000]);
+        await clock.advance(60_000);
+        expect(world.entries(`${part}.close`, 'claim')).toEqual([`${part}.close`]);
       });
-      let begun = () => {};
-      const asked = new Promise<void>((resolve) => {
-        begun = resolve;
-      });
-      const onOpen = () => {
-        begun();
-        return opening;
-      };
-      const running = run(pipelineIn(world, { source: { onOpen } }));
-      await asked;
-      await running.stop({ drain: false });
-      expect(world.entries('source.close')).toEqual([]);
-      open();
-      await new Promise((resolve) => setImmediate(resolve));
-      expect(world.entries('source.close')).toEqual(['source.close']);
-      expect(world.entries('claim')).toEqual([]);
     });
 
     it('after the end is the end', async () => {

@@ -105,6 +105,15 @@ describe('exactly once in the files, where the source numbers its changes', () =
     expect(await publishedRows(store)).toEqual(['10/0 10', '20/0 20', '30/0 30']);
   });
 
+  it('a writer knows what stands in the folder that the last one wrote to, however far the clock was set back', async () => {
+    const store = new MemoryStore();
+    const history = [transaction(10n), transaction(20n), transaction(30n), transaction(40n)];
+    for (const [runs, day] of [24, 25, 21, 25].entries()) {
+      expect((await runSink(store, history.slice(0, runs + 1), { dateSeparator: 'day' }, onDay(day))).error).toBeNull();
+    }
+    expect(await publishedRows(store)).toEqual(['10/0 10', '20/0 20', '30/0 30', '40/0 40']);
+  });
+
   it('a foreign file behind the index of an earlier folder takes nothing from what is published there', async () => {
     const store = new MemoryStore();
     await runSink(store, [transaction(10n)], { dateSeparator: 'day' }, onDay(21));

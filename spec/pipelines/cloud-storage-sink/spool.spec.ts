@@ -8,13 +8,16 @@ import { type DmlEvent, ddlEvent, dmlEvent, RowBlockWriter, type Table } from '.
 import { createContext } from '../../../lib/flow/index.ts';
 import { crc32Of } from '../../../lib/formats/checksum.ts';
 import { parsePositions } from '../../../lib/formats/storage-layout/index.ts';
+import { definePipeline, run } from '../../../lib/runtime/index.ts';
 import type { SpoolLimits } from '../../../lib/spool/index.ts';
 import { type Disk, MemoryStore, type ObjectBody } from '../../../lib/stores/index.ts';
 import { SimDisk, type SimDiskOptions, Simulation, virtualTime } from '../../../lib/testing/index.ts';
-import type { SinkMachine } from '../../../pipelines/cloud-storage-sink/cloud-storage.ts';
+import { composeSink, SINK_OPERATORS, type SinkMachine } from '../../../pipelines/cloud-storage-sink/cloud-storage.ts';
 import { type CloudStorageOptions, cloudStorage } from '../../../pipelines/index.ts';
 import { GateStore } from '../../support/gate-store.ts';
+import { World, worldSource, worldStore } from '../../support/run-world.ts';
 import { type OpenWorld, openWorld, table } from '../../support/sink-world.ts';
+import { turnStore } from '../../support/turn-store.ts';
 
 const users = table('users', 1n, ['id', 'name'], ['id']);
 const orders = table('orders', 1n, ['id', 'name'], ['id']);
@@ -318,6 +321,24 @@ describe('the folder of the spool', () => {
       await open.close();
       expect((await readdir(join(base, 'spool'))).filter((name) => !name.includes('.lock'))).toEqual([]);
     }));
+
+  it(
+    'is given back by a run that is stopped while its sink opens: the next one begins at once',
+    onDisk(async ({ sim: { clock }, disk }) => {
+      const store = new MemoryStore();
+      const slow = turnStore(store, (number) => (number === 1 ? clock.sleep(1000) : undefined));
+      const runWith = (given: MemoryStore) => {
+        const sink = composeSink({ store: given, protocol: 'csv' }, SINK_OPERATORS, { disk });
+        const definition = definePipeline({ name: 'world', source: worldSource(new World()), sink, checkpoint: worldStore(new World()) });
+        return run(definition, { clock });
+      };
+      const first = runWith(slow);
+      await clock.sleep(500);
+      await expect(runWith(store).done).rejects.toMatchObject({ code: 'MR_STATE_LOCKED' });
+      await first.stop();
+      await expect(runWith(store).done).resolves.toMatchObject({ drained: true });
+    }),
+  );
 
   it('is not touched in virtual time before something goes to disk, so that a test needs none', () =>
     withFolder(async (base) => {

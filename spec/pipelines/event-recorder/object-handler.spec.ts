@@ -129,12 +129,14 @@ describe('objectStoreEvents', () => {
     expect(await idsOf(store)).toEqual(['e0001', 'e0003']);
   });
 
-  it('a store that fails is tried again; a clean-up that fails is a warning', async () => {
+  it('a store that fails is tried again; a clean-up that fails is a warning, and tried again a minute later', async () => {
     const warned: object[] = [];
     const logger: Logger = { debug() {}, info() {}, error() {}, warn: (details) => void warned.push(details) };
     const store = new MemoryStore('fails');
     const handler = objectStoreEvents({ store });
-    await handler.open?.(createContext({ logger }));
+    const clock = manualClock();
+    clock.advance(Number(NOON_NS / 1_000_000n));
+    await handler.open?.(createContext({ logger, clock }));
     const group = groupOf([{ type: 'a' }], { hints: { ...HINTS, ttl: '90d' } });
     store.put = () => Promise.reject(new Error('no room'));
     const error = await handler.deliver(group, FIRST_TRY).catch((failure: unknown) => failure);
@@ -145,9 +147,12 @@ describe('objectStoreEvents', () => {
       throw new Error('no list');
     };
     await handler.deliver(group, FIRST_TRY);
-    // Once, until it works again.
+    clock.advance(59_999);
     await handler.deliver(group, FIRST_TRY);
     expect(warned).toMatchObject([{ folder: 'events/a', reason: 'no list' }]);
+    clock.advance(1);
+    await handler.deliver(group, FIRST_TRY);
+    expect(warned).toHaveLength(2);
   });
 
   it('a call that is given up rejects though the store never answers', async () => {

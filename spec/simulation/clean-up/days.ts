@@ -53,8 +53,8 @@ export class Days {
     this.#sim.note('days', `day ${this.#midnightMs / DAY_MS} begins`);
   }
 
-  /** One transaction of so many rows. */
-  insert(name: string, rows: number): void {
+  /** One transaction of so many rows. Returns its commitTs. */
+  insert(name: string, rows: number): bigint {
     const [commitTs, timeMs] = this.#next();
     const writer = new RowBlockWriter(this.#tables.get(name)!).beginTransaction(commitTs, BigInt(timeMs) * 1000n);
     for (let row = 0; row < rows; row++) {
@@ -63,6 +63,7 @@ export class Days {
     }
     const event: DmlEvent = dmlEvent(writer.build());
     this.source.append([event, resolvedEvent(commitTs, BigInt(timeMs) * 1000n)]);
+    return commitTs;
   }
 
   /** A version that starts empty. */

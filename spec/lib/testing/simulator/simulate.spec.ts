@@ -73,6 +73,11 @@ describe('simulate', () => {
     ['false', (sim) => void sim.invariant('x', () => false), { invariant: 'x', reason: 'it is false' }],
     ['a sentence', (sim) => void sim.invariant('x', () => 'no'), { invariant: 'x', reason: 'no' }],
     [
+      'a promise',
+      (sim) => void sim.invariant('x', (async () => true) as unknown as () => boolean),
+      { invariant: 'x', reason: 'it answers later: an invariant answers at once' },
+    ],
+    [
       'an error',
       (sim) =>
         sim.invariant('x', () => {

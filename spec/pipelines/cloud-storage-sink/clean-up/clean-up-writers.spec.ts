@@ -50,6 +50,33 @@ describe('a writer and the folders that clean-up removes', () => {
     },
   );
 
+  it('I9: what the run before cleans up until it is overtaken counts, also for a run that had begun to open the target then', async () => {
+    await virtualTime(async ({ clock }) => {
+      const store = new GateStore();
+      let backMs = 0;
+      const now = clock.now.bind(clock);
+      clock.now = () => now() - backMs;
+      const before = await cleanedWorld(clock, store, { fileCleanupCronSpec: '0 0 * * * *' });
+      await before.commit(10n);
+      store.hold(/meta\/epoch/);
+      const opening = cleanedWorld(clock, store, { fileCleanupCronSpec: '0 0 * * * *' });
+      await clock.advance(1000);
+      expect(store.waiting).toBe(1);
+      await before.noonOf(5);
+      await before.commit(20n);
+      await clock.advance(3600_000);
+      expect(await daysOf(store)).toEqual(['1970-01-06']);
+      backMs = 6 * DAY_MS;
+      store.release();
+      await clock.settle();
+      const next = await opening;
+      await next.commit(30n, users(), 6 * DAY_MS);
+      expect(await daysOf(store)).toEqual(['1970-01-05', '1970-01-06']);
+      expect(await idsOf(store)).toEqual(['20', '30']);
+      await Promise.all([before.world.close(), next.world.close()]);
+    });
+  });
+
   it('rows that wait for a slow store through the night of the clean-up arrive, in a folder that stays', async () => {
     await virtualTime(async ({ clock }) => {
       const store = new GateStore();

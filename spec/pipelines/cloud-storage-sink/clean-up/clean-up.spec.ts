@@ -114,6 +114,17 @@ describe('what clean-up takes for expired', () => {
     ],
     ['has no sidecars', (path) => folder(path, '').filter(([key]) => !/positions/.test(key)), 'its files have no sidecars'],
     [
+      'lacks the sidecar of the file that its index names',
+      (path) => [
+        ...folder(path, `{"v":1,${sidecar(20)}}`)
+          .slice(1, 2)
+          .map(([key, text]): [string, string] => [key.replace('1.pos', '2.pos'), text]),
+        [`${path}/CDC000001.json`, ''],
+        [`${path}/meta/CDC.index`, 'CDC000001.json\n'],
+      ],
+      'the file that its index names has no sidecar',
+    ],
+    [
       'lacks the sidecar of its newest file',
       (path) => [...folder(path, `{"v":1,${sidecar(20)}}`), [`${path}/CDC000002.json`, '']],
       'its newest file has no sidecar',
