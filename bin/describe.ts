@@ -3,14 +3,14 @@ import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Command } from 'commander';
 import { reasonOf } from '../lib/errors.ts';
-import { describe, isPipelineDefinition, MillraceError, type PipelineDefinition, stringifyJson, toMermaid } from '../lib/index.ts';
+import { type Describable, describe, isDescribable, MillraceError, stringifyJson, toMermaid } from '../lib/index.ts';
 import type { ExitCode } from './exit-code.ts';
 import type { Output } from './output.ts';
 
-/** `millrace describe`: what the pipelines that a module exports consist of. */
+/** `millrace describe`: what the pipelines and event recorders that a module exports consist of. */
 export function describeCommand(output: Output, exit: (code: ExitCode) => void): Command {
   return new Command('describe')
-    .description('Prints the pipeline definitions that a module exports: one as JSON, several as a JSON array.')
+    .description('Prints the definitions, of pipelines and event recorders, that a module exports: one as JSON, several as a JSON array.')
     .argument('<file>', 'a JavaScript module, or a TypeScript one where Node or an installed tsx can load it')
     .option('--mermaid', 'print Mermaid flow charts')
     .addHelpText(
@@ -33,8 +33,8 @@ async function describeFile(file: string, isMermaid: boolean, output: Output): P
 }
 
 /** What a module exports, each definition once, also those in exported arrays. */
-function definitionsIn(module: Readonly<Record<string, unknown>>): PipelineDefinition[] {
-  return [...new Set(Object.values(module).flat().filter(isPipelineDefinition))];
+function definitionsIn(module: Readonly<Record<string, unknown>>): Describable[] {
+  return [...new Set(Object.values(module).flat().filter(isDescribable))];
 }
 
 async function load(file: string): Promise<Record<string, unknown>> {

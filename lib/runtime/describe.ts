@@ -1,6 +1,5 @@
 import type { Operator } from '../flow/index.ts';
 import type { JsonValue } from '../formats/json.ts';
-import type { PipelineDefinition } from './define.ts';
 
 /** A definition as plain data: JSON can carry it, and it holds no secret and nothing live. */
 export type PipelineDescription = {
@@ -8,7 +7,8 @@ export type PipelineDescription = {
   readonly source: PartDescription;
   readonly stages: readonly StageDescription[];
   readonly sink: PartDescription;
-  readonly checkpoint: { readonly name: string };
+  /** Null where nothing is checkpointed. */
+  readonly checkpoint: { readonly name: string } | null;
 };
 
 export type PartDescription = {
@@ -23,15 +23,37 @@ export type StageDescription = PartDescription & {
 
 type PlainData = { readonly [key: string]: JsonValue };
 
-/** What a pipeline consists of: its name, and each part with its options. */
-export function describe(definition: PipelineDefinition): PipelineDescription {
+/** A definition of any kind: of a pipeline, of an event recorder. */
+export interface Describable {
+  readonly kind: `millrace.${string}`;
+  readonly name: string;
+  readonly source: DescribablePart;
+  readonly stages: readonly Operator<never, unknown>[];
+  readonly sink: DescribablePart;
+  readonly checkpoint: { readonly name: string } | null;
+}
+
+interface DescribablePart {
+  readonly name: string;
+  readonly options: Readonly<Record<string, unknown>>;
+}
+
+/** Whether `describe` knows what `value` consists of. */
+export function isDescribable(value: unknown): value is Describable {
+  if (typeof value !== 'object' || value === null) return false;
+  const { kind, stages } = value as { kind?: unknown; stages?: unknown };
+  return typeof kind === 'string' && kind.startsWith('millrace.') && Array.isArray(stages);
+}
+
+/** What a pipeline, or an event recorder, consists of: its name, and each part with its options. */
+export function describe(definition: Describable): PipelineDescription {
   const { name, source, stages, sink, checkpoint } = definition;
   return {
     name,
     source: { name: source.name, options: plainObject(source.options) },
     stages: stages.map(describeStage),
     sink: { name: sink.name, options: plainObject(sink.options) },
-    checkpoint: { name: checkpoint.name },
+    checkpoint: checkpoint === null ? null : { name: checkpoint.name },
   };
 }
 
@@ -46,12 +68,14 @@ export function toMermaid(description: PipelineDescription): string {
   }
   lines.push(node('sink', '[(', description.sink, ')]'));
   ids.push('sink');
-  lines.push(
-    `  ${ids.join(' --> ')}`,
-    `  checkpoint[/${quote(description.checkpoint.name)}/]`,
-    '  sink -. checkpoint .-> checkpoint',
-    '  checkpoint -. confirm .-> source',
-  );
+  lines.push(`  ${ids.join(' --> ')}`);
+  if (description.checkpoint !== null) {
+    lines.push(
+      `  checkpoint[/${quote(description.checkpoint.name)}/]`,
+      '  sink -. checkpoint .-> checkpoint',
+      '  checkpoint -. confirm .-> source',
+    );
+  }
   return `${lines.join('\n')}\n`;
 }
 

@@ -1,11 +1,12 @@
 import { catchError, concat, concatMap, defer, EMPTY, from, map, Observable, of, type Subscriber, type Subscription, tap } from 'rxjs';
 import { reasonOf } from '../../lib/errors.ts';
 import { scrubText } from '../../lib/redact.ts';
-import { type Flush, flushBy, groupByType, retryBackoff, type TypeGroup } from '../../operators/index.ts';
+import type { Flush, TypeGroup } from '../../operators/index.ts';
 import { isSameSchema } from './column-schema.ts';
 import type { Entry } from './entry.ts';
 import { EventRejectedError, isRetryable } from './event.ts';
 import { HandlerCalls, type HandlerCallsParts, type Settlement } from './handler-calls.ts';
+import { attempts, batches, groups } from './operators.ts';
 
 export interface DeliveryParts extends HandlerCallsParts {
   readonly intake: {
@@ -90,20 +91,16 @@ export class EventDelivery {
 
   #start(): void {
     const { limits, context } = this.#parts;
-    const { lingerMs, batchBytes, batchEvents } = limits;
     const taken = new Observable<Entry>((subscriber) => {
       this.#subscriber = subscriber;
     });
-    const since = ({ acceptedMs }: Entry) => acceptedMs;
-    const batches = flushBy<Entry>({ key: () => '', since, intervalMs: lingerMs, bytes: batchBytes, count: batchEvents });
-    const groups = groupByType<Entry>({ type: ({ event }) => `${event.table}\0${event.type}` });
     // What RxJS buffers here is one batch at most: the intake is not asked while one is on its way.
     const settlements = taken.pipe(
-      batches.withContext(context),
+      batches(limits).withContext(context),
       tap((batch) => {
         this.#inBatch += (batch as Flush<Entry>).events.length;
       }),
-      groups.withContext(context),
+      groups().withContext(context),
       concatMap((group) => this.#deliverGroup(group as TypeGroup<Entry>)),
     );
     this.#subscription = settlements.subscribe({
@@ -153,7 +150,7 @@ export class EventDelivery {
     let attempt = 0;
     return defer(() => from(this.#calls.deliver(entries, ++attempt))).pipe(
       map((): Settlement => ({ entries, fate: 'delivered', isKept: false })),
-      retryBackoff<Settlement>({ ...limits.retry, retryable: isRetryable }).withContext(context),
+      attempts(limits).withContext(context),
       catchError((error) => this.#giveUp(entries, error)),
     );
   }

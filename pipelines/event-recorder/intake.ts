@@ -1,8 +1,8 @@
 import { Subject } from 'rxjs';
 import { TwoStageAck } from '../../lib/events/index.ts';
 import { type Context, Gauge, Ring } from '../../lib/flow/index.ts';
-import { watermarkBackpressure } from '../../operators/index.ts';
 import type { Entry } from './entry.ts';
+import { type Arrival, arrivals } from './operators.ts';
 import type { RecorderLimits } from './options.ts';
 
 /** What became of an entry that was offered: taken, at once or with a promise that resolves when there is room again; or not. */
@@ -169,7 +169,6 @@ export class MemoryIntake implements Intake {
   }
 }
 
-/** Policy `block`: entries pass at once, and their producers are held above the high mark until the level is down at the low one. */
 class Blocking {
   readonly #gauge = new Gauge();
   readonly #arrivals = new Subject<Arrival>();
@@ -179,8 +178,7 @@ class Blocking {
     const { queueEvents, queueBytes } = limits;
     // An event counts for at least its share, so that one mark bounds both.
     this.#eventBytes = queueBytes / queueEvents;
-    const marks = { high: queueBytes, low: Math.min(queueBytes - 1, Math.floor(queueBytes * LOW_RATIO)) };
-    this.#arrivals.pipe(watermarkBackpressure<Arrival>(marks).withContext({ ...context, gauge: this.#gauge })).subscribe((arrival) => {
+    this.#arrivals.pipe(arrivals(limits).withContext({ ...context, gauge: this.#gauge })).subscribe((arrival) => {
       if ('entry' in arrival) push(arrival.entry);
     });
   }
@@ -205,11 +203,3 @@ class Blocking {
     return Math.max(bytes, this.#eventBytes);
   }
 }
-
-interface Arrival {
-  readonly bytes: number;
-  readonly ack: TwoStageAck;
-  readonly entry: Entry;
-}
-
-const LOW_RATIO = 0.75;

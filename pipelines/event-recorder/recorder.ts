@@ -1,13 +1,19 @@
-import { type Context, createContext, type PlainOptions } from '../../lib/flow/index.ts';
+import { type Context, createContext, type Operator, type PlainOptions } from '../../lib/flow/index.ts';
+import { recorderStages } from './operators.ts';
 import { type EventRecorderOptions, type OverflowPolicy, plainRecorderOptions, recorderLimits } from './options.ts';
 import { type EventRecorder, openRecorder } from './running-recorder.ts';
 
-/** A recorder as a value: frozen, inspectable, connected to nothing. */
+/** A recorder as a value: frozen, inspectable (`describe` prints it), connected to nothing. */
 export interface EventRecorderDefinition<Policy extends OverflowPolicy = OverflowPolicy> {
   readonly kind: 'millrace.event-recorder';
   readonly name: string;
   /** Plain data, without what is live. */
   readonly options: PlainOptions;
+  /** Where its events come from, what they pass and where they go, as in a pipeline; nothing is checkpointed. */
+  readonly source: { readonly name: string; readonly options: PlainOptions };
+  readonly stages: readonly Operator<never, unknown>[];
+  readonly sink: { readonly name: string; readonly options: PlainOptions };
+  readonly checkpoint: null;
   /**
    * Starts it. Nothing is connected yet: the handler is opened with the first batch, so a target that is down holds nobody up.
    *
@@ -48,6 +54,10 @@ export function eventRecorder<const Policy extends OverflowPolicy = 'dropNewest'
     kind: 'millrace.event-recorder',
     name: limits.name,
     options: plainRecorderOptions(limits),
+    source: { name: 'record', options: { overflow: limits.overflow, queueEvents: limits.queueEvents, queueBytes: limits.queueBytes } },
+    stages: Object.freeze(recorderStages(limits)),
+    sink: { name: limits.handler.name, options: {} },
+    checkpoint: null,
     open: ({ signal, ...parts }: RecorderParts = {}) => openRecorder<Policy>(limits, createContext(parts), signal ?? null),
   });
 }

@@ -8,7 +8,7 @@ const path = (relative, base = root) => fileURLToPath(new URL(relative, base));
 
 /** Before all specs: the command line as a user runs it, compiled. Those that start it dozens of times do not pay for a loader each time; without it they take the source. */
 export default function compileCli() {
-  rmSync(out, { recursive: true, force: true });
+  // Written over, not removed: another run of specs may be using it.
   mkdirSync(out, { recursive: true });
   copyFileSync(path('package.json'), path('package.json', out));
   const options = ['-p', path('tsconfig.build.json'), '--outDir', path('dist', out), '--declaration', 'false'];

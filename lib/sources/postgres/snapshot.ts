@@ -166,6 +166,9 @@ async function* copyTables(
         yield new Delivery([dmlEvent(rows)], rows.retainedBytes);
       }
       await reader.unlock();
+    } catch (error) {
+      copying.end({ error });
+      throw error;
     } finally {
       copying.end();
     }

@@ -95,8 +95,9 @@ export class CleanUp {
     if (nextMs === null) return;
     this.#cancelTimer = clock.after(Math.max(0, nextMs - clock.now()), () => {
       this.#start();
-      // A timer can come a little early: its own time does not count again.
-      this.#schedule(Math.max(nextMs, clock.now()));
+      const nowMs = clock.now();
+      // A timer can come a little early: its own time does not count again. One that comes much too early has another clock now.
+      this.#schedule(nextMs - nowMs < EARLY_MS ? Math.max(nextMs, nowMs) : nowMs);
     });
   }
 
@@ -158,6 +159,8 @@ export class CleanUp {
     this.#parts.context.metrics.counter(CLEAN_UP_METRICS.runs, { outcome }).add(1);
   }
 }
+
+const EARLY_MS = 1000;
 
 function counter(name: string, help: string): MetricDefinition<never> {
   return { name: `cloud_storage_clean_up_${name}_total`, kind: 'counter', labels: [], help };

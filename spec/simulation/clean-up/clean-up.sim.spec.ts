@@ -18,7 +18,7 @@ describe('a target that is cleaned up while it is written and read', () => {
   it(
     `loses nothing that has not expired, tells readers of what it lost, and is clean in the end: seeds 1 to ${SEEDS}`,
     async () => {
-      const met = { removed: 0, brokeOff: 0, refused: 0, down: 0, failed: 0, truncated: 0 };
+      const met = { removed: 0, brokeOff: 0, refused: 0, down: 0, failed: 0, truncated: 0, skewed: 0 };
       for (let seed = 1; seed <= SEEDS; seed++) {
         const { trace } = await simulate({ seed, replay: replayCommand('clean-up', seed), world: (sim) => cleanUp(sim) });
         if (told(trace, 'store', /^delete .*CDC/) > 0) met.removed++;
@@ -26,6 +26,7 @@ describe('a target that is cleaned up while it is written and read', () => {
         if (told(trace, 'reader', /^is told that changes are missing/) > 0) met.refused++;
         if (told(trace, 'node', /^(crashes|is killed)$/) > 0) met.down++;
         if (told(trace, 'supervisor', /failed/) > 0) met.failed++;
+        if (told(trace, 'days', /clock is wrong/) > 0) met.skewed++;
         if (told(trace, 'store', /^put public\/users\/meta\/schema_/) > 1) met.truncated++;
       }
       // A seed that shows none of it shows nothing of clean-up.

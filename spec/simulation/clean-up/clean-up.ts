@@ -25,6 +25,8 @@ export interface CleanUpPlan {
   readonly truncates: (day: number) => boolean;
   readonly storeLatencyMs: Range;
   readonly nodeFaults: NodeFaults;
+  /** How far the writer's clock and the database's can be apart. */
+  readonly skewMs: number;
   readonly storeFaults: StoreFaults;
   readonly checkpointFails: number;
 }
@@ -58,7 +60,15 @@ export async function cleanUp(
   const remote = new SimObjectStore(sim, { latencyMs: plan.storeLatencyMs, faults: plan.storeFaults, objects: target });
   const slow = new SimObjectStore(sim, { name: 'reading', latencyMs: plan.storeLatencyMs, objects: target });
   const checkpoints = new SimCheckpoints(sim, plan.checkpointFails);
-  const watched: Watched = { sim, days, target, store: parts.reading(slow), expirationDays: plan.expirationDays, broken };
+  const watched: Watched = {
+    sim,
+    days,
+    target,
+    store: parts.reading(slow),
+    expirationDays: plan.expirationDays,
+    skewMs: plan.skewMs,
+    broken,
+  };
   const definition = (): PipelineDefinition =>
     definePipeline({
       name: 'cleaned',
@@ -95,9 +105,10 @@ export async function cleanUp(
     const cursor = follower.cursors.at(-1);
     if (cursor !== undefined && day % 2 === 0) away.push(cursor);
     for (const one of away) if (sim.chance(0.3)) await returner(watched, one);
-    days.nextDay();
+    days.nextDay(sim.between(-plan.skewMs, plan.skewMs));
   }
   sim.calm();
+  days.nextDay(0);
   const lastTs = days.insert('users', 1);
   // Only a run that has published something cleans up: it goes on behind whatever broke off.
   const trickling = trickle(sim, days, () => isOver);
@@ -119,6 +130,7 @@ async function liveADay(sim: Simulation, days: Days, plan: CleanUpPlan, day: num
     if (!plan.isIdle(day)) days.insert('logs', 1);
   }
   if (plan.truncates(day)) days.truncate('users');
+  if (plan.skewMs > 0 && sim.chance(0.3)) days.setSkew(sim.between(-plan.skewMs, plan.skewMs));
   // A time of the cron spec comes once at least.
   await sim.sleep(sim.between(2200, 4500));
 }
@@ -144,9 +156,11 @@ export function planOf(sim: Simulation): CleanUpPlan {
   const crashes = sim.chance(0.8);
   const idle = sim.between(2, 5);
   const truncated = sim.between(1, 6);
+  const skewMs = sim.chance(0.3) ? 20 * 3_600_000 : 0;
   return {
     days: sim.between(5, 9),
-    expirationDays: sim.pick([1, 1, 2, 3]),
+    // A reader that keeps up has a day, as its own clock and the writer's go.
+    expirationDays: skewMs > 0 ? sim.between(2, 3) : sim.pick([1, 1, 2, 3]),
     isIdle: (day) => day % idle !== 0,
     truncates: (day) => day === truncated,
     storeLatencyMs: sim.pick([
@@ -161,6 +175,7 @@ export function planOf(sim: Simulation): CleanUpPlan {
       downMs: [0, 500],
       stall: some(0.3, 0.005),
     },
+    skewMs,
     storeFaults: { before: some(0.4, 0.02), after: some(0.4, 0.02), throttled: some(0.2, 0.02), timeout: some(0.2, 0.01) },
     checkpointFails: some(0.2, 0.005),
   };

@@ -6,6 +6,8 @@ import type { Rule } from './rules.ts';
 export class CleanedStore extends MemoryStore {
   readonly #broken: (rule: Rule, reason: string) => void;
   readonly #keys = new Set<string>();
+  /** Index files that ever were. */
+  readonly #published = new Set<string>();
   #mark: Mark = { floor: '', folders: {} };
   /** The checkpoint in `metadata`. */
   publishedTs: bigint | null = null;
@@ -51,13 +53,20 @@ export class CleanedStore extends MemoryStore {
     const [, folder, day] = DATED.exec(key) ?? [];
     if (folder === undefined || day === undefined) this.#broken('kept', `${key} is removed, which is no file of a day`);
     else if (day >= this.#mark.floor) this.#broken('told', `${key} is removed, and rows are written from ${this.#mark.floor} on`);
-    else if (day >= (this.#mark.folders[folder]?.before ?? '')) this.#broken('told', `${key} is removed, and the mark does not say so`);
+    else if (this.#isPublished(key) && day >= (this.#mark.folders[folder]?.before ?? ''))
+      this.#broken('told', `${key} is removed, and the mark does not say so`);
     this.#keys.delete(key);
     await super.delete(key);
   }
 
+  /** Whether readers were ever shown anything of its folder. */
+  #isPublished(key: string): boolean {
+    return this.#published.has(key.replace(/(?:\/meta)?\/CDC.*$/, '/meta/CDC.index'));
+  }
+
   async #written(key: string): Promise<void> {
     this.#keys.add(key);
+    if (key.endsWith('.index')) this.#published.add(key);
     const content = key === 'metadata' || key === 'meta/cleaned.json' ? String(await this.get(key)) : '';
     if (key === 'metadata') this.publishedTs = BigInt(/\d+/.exec(content)![0]);
     if (key !== 'meta/cleaned.json') return;

@@ -9,7 +9,7 @@ export const DAY_MS = 24 * 3600 * 1000;
 export interface Committed {
   readonly commitTs: bigint;
   readonly op: 'I' | 'T';
-  /** Since 1970 by the database's clock, which is the node's. */
+  /** Since 1970, by the database's clock. */
   readonly timeMs: number;
 }
 
@@ -28,6 +28,7 @@ export class Days {
   readonly #node: SimNode;
   readonly #tables = new Map<string, Table>();
   #midnightMs = 0;
+  #offsetMs = 0;
   #lastTs = 10n;
 
   constructor(sim: Simulation, node: SimNode) {
@@ -37,7 +38,7 @@ export class Days {
   }
 
   get nowMs(): number {
-    return this.#sim.clock.now() + this.#node.skewMs;
+    return this.#sim.clock.now() + this.#offsetMs;
   }
 
   /** The commit time of the transaction at or before `commitTs`. */
@@ -46,11 +47,18 @@ export class Days {
     return all.reduce((latest, { timeMs }) => Math.max(latest, timeMs), 0);
   }
 
-  /** All clocks go to midnight. */
-  nextDay(): void {
+  /** The database's clock goes to midnight. The node's may be wrong by `skewMs`. */
+  nextDay(skewMs: number): void {
     this.#midnightMs += DAY_MS;
-    this.#node.skewMs = this.#midnightMs - this.#sim.clock.now();
+    this.#offsetMs = this.#midnightMs - this.#sim.clock.now();
     this.#sim.note('days', `day ${this.#midnightMs / DAY_MS} begins`);
+    this.setSkew(skewMs);
+  }
+
+  /** The node's clock is set. */
+  setSkew(skewMs: number): void {
+    this.#node.skewMs = this.#offsetMs + skewMs;
+    if (skewMs !== 0) this.#sim.noteFault('days', `the writer's clock is wrong by ${skewMs} ms`);
   }
 
   /** One transaction of so many rows. Returns its commitTs. */

@@ -14,6 +14,8 @@ export interface Watched {
   /** The same target, each call taking its time. */
   readonly store: ObjectStore;
   readonly expirationDays: number;
+  /** How far the writer's clock and the database's can be apart. */
+  readonly skewMs: number;
   broken(rule: Rule, reason: string): void;
 }
 
@@ -129,10 +131,11 @@ function compare(
 }
 
 /** What a reader is told is missing has expired, all of it. */
-function checkExpired({ days, target, expirationDays, broken }: Watched, table: string, removedTs: bigint): void {
+function checkExpired({ days, target, expirationDays, skewMs, broken }: Watched, table: string, removedTs: bigint): void {
   const limit = dateComponent(days.timeOf(target.publishedTs!) - expirationDays * DAY_MS, 'day');
   const last = days.committed.get(table)!.findLast(({ commitTs }) => commitTs <= removedTs);
   if (last === undefined) return;
-  const day = dateComponent(last.timeMs, 'day');
+  // Folders are dated by the writer.
+  const day = dateComponent(Math.max(0, last.timeMs - skewMs), 'day');
   if (day >= limit) broken('kept', `${table} up to ${removedTs} of ${day} is removed, and ${limit} is the first day that stays`);
 }

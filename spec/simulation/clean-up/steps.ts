@@ -1,6 +1,5 @@
 import { type SimulationResult, simulate } from '../../../lib/testing/index.ts';
-import type { CleanUpPlan } from './clean-up.ts';
-import { type CleanUpParts, cleanUp, HONEST } from './clean-up.ts';
+import { type CleanUpParts, type CleanUpPlan, cleanUp, HONEST } from './clean-up.ts';
 
 /** One call that leaves the process, and how the process ends there: before the effect, or after it and before the answer. */
 export interface Step {
@@ -61,6 +60,7 @@ const PLAN: CleanUpPlan = {
   truncates: (day) => day === 1,
   storeLatencyMs: [1, 10],
   nodeFaults: {},
+  skewMs: 0,
   storeFaults: {},
   checkpointFails: 0,
 };

@@ -42,6 +42,8 @@ export class SessionChannel {
   readonly #streams = new Map<DispatcherId, Stream>();
   readonly #forget: () => void;
   #arrivesAtMs = Number.NEGATIVE_INFINITY;
+  /** Sent and not there yet. */
+  readonly #underway: ChangeEvent[] = [];
   #isClosed = false;
 
   constructor(options: ChannelOptions) {
@@ -101,8 +103,10 @@ export class SessionChannel {
     const isData = event.type === 'dml' || event.type === 'ddl' || event.type === 'truncate' || event.type === 'syncpoint';
     const arrives = isData && meets(drops, 'is dropped') ? dropOf(event) : event;
     const times = meets(repeats, 'comes twice') ? 2 : 1;
+    for (let left = times; left > 0; left--) this.#underway.push(arrives);
+    // The head, not this one: timers of a real clock can overtake each other.
     clock.after(this.#arrivesAtMs - clock.now(), () => {
-      for (let left = times; left > 0 && !this.#isClosed; left--) this.#options.onEvent(arrives);
+      for (let left = times; left > 0 && !this.#isClosed; left--) this.#options.onEvent(this.#underway.shift()!);
     });
   }
 }

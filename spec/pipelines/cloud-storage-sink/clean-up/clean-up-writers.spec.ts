@@ -50,6 +50,23 @@ describe('a writer and the folders that clean-up removes', () => {
     },
   );
 
+  it('a clock that was far ahead and is set right does not hold up the next clean-up until it is there again', async () => {
+    await virtualTime(async ({ clock }) => {
+      const store = new MemoryStore();
+      let aheadMs = 1000 * DAY_MS;
+      const now = clock.now.bind(clock);
+      clock.now = () => now() + aheadMs;
+      const on = await cleanedWorld(clock, store);
+      aheadMs = 0;
+      await on.commit(10n);
+      await clock.advance(5 * DAY_MS);
+      await on.commit(20n);
+      await clock.advance(DAY_MS);
+      expect(await daysOf(store)).toEqual(['1970-01-06']);
+      await on.world.close();
+    });
+  });
+
   it('I9: what the run before cleans up until it is overtaken counts, also for a run that had begun to open the target then', async () => {
     await virtualTime(async ({ clock }) => {
       const store = new GateStore();
