@@ -1,5 +1,5 @@
 import { isMillraceError, reasonOf } from '../../../lib/errors.ts';
-import { definePipeline, type PipelineDefinition, type Running, run } from '../../../lib/index.ts';
+import { definePipeline, type PipelineDefinition, run } from '../../../lib/index.ts';
 import type { ObjectStore } from '../../../lib/stores/index.ts';
 import {
   type NodeFaults,
@@ -84,11 +84,9 @@ export async function cleanUp(
       checkpoint: node.port(checkpoints),
     });
   let isOver = false;
-  let running: Running | null = null;
   node.run(async ({ clock }) => {
     while (!isOver) {
-      running = run(definition(), { clock });
-      await running.done.catch((error: unknown) => {
+      await run(definition(), { clock }).done.catch((error: unknown) => {
         sim.note('supervisor', `the run failed: ${reasonOf(error)}`);
         if (!isMillraceError(error) || !TRANSIENT.has(error.code)) broken('errors', reasonOf(error));
       });
@@ -119,7 +117,6 @@ export async function cleanUp(
   await follower.read();
   await beginner(watched);
   for (const cursor of away) await returner(watched, cursor);
-  await (running as Running | null)?.stop();
 }
 
 /** Some transactions, spread over some seconds. */

@@ -5,6 +5,9 @@ import { table } from '../../support/sink-world.ts';
 
 export const DAY_MS = 24 * 3600 * 1000;
 
+/** Days back from here, a writer's wrong clock and all, have a date as well. */
+const FIRST_DAY = 10;
+
 /** A change as a reader must see it. */
 export interface Committed {
   readonly commitTs: bigint;
@@ -27,7 +30,7 @@ export class Days {
   readonly #sim: Simulation;
   readonly #node: SimNode;
   readonly #tables = new Map<string, Table>();
-  #midnightMs = 0;
+  #midnightMs = FIRST_DAY * DAY_MS;
   #offsetMs = 0;
   #lastTs = 10n;
 
@@ -35,6 +38,7 @@ export class Days {
     this.#sim = sim;
     this.#node = node;
     for (const name of this.committed.keys()) this.#tables.set(name, versionOf(name, 1n));
+    this.nextDay(0);
   }
 
   get nowMs(): number {
