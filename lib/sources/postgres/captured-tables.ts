@@ -118,8 +118,7 @@ export class CapturedTables implements SchemaResolver {
       const table = this.#enforce(captured, silent);
       const position = { commitTs: silent.version, ordinal: 0 };
       const change = { ...describeChange(current, silent), statement: this.#tell(state, position) };
-      const event = ddlEvent({ position, commitTimeUs: at.commitTimeUs, table, ...change });
-      return { table, dropBefore: state.dropBefore, event };
+      return { table, dropBefore: state.dropBefore, event: ddlEvent({ position, commitTimeUs: at.commitTimeUs, table, ...change }) };
     }
     const version = nextVersion(at.commitTs, current?.version ?? null);
     const next = this.#remembered(state, version, relation) ?? this.#described(state, version, relation, current, catalog);
@@ -130,8 +129,7 @@ export class CapturedTables implements SchemaResolver {
     // A first version is nobody's change: what altered the table before it is in it.
     const change = current === null ? { query: '', action: ACTION_FIRST } : { ...describeChange(current, next), statement };
     const { commitTs, ordinal, commitTimeUs } = at;
-    const event = ddlEvent({ position: { commitTs, ordinal }, commitTimeUs, table, ...change });
-    return { table, dropBefore: state.dropBefore, event };
+    return { table, dropBefore: state.dropBefore, event: ddlEvent({ position: { commitTs, ordinal }, commitTimeUs, table, ...change }) };
   }
 
   async statement({ content, lsn }: LogicalMessage, at: ChangePosition): Promise<readonly DdlEvent[]> {

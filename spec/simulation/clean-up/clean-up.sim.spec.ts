@@ -49,18 +49,14 @@ describe('a clean-up that goes down at each of its steps', () => {
     }
   });
 
-  it.each([
-    ['before', 1],
-    ['after', 2],
-  ] as const)(
-    'I8: takes nothing from readers that they are not told of, and the next one goes on: it ends %s the effect of each step (of %i)',
-    async (when, stride) => {
+  it.each(['before', 'after'] as const)(
+    'I8: takes nothing from readers that they are not told of, and the next one goes on: it ends %s the effect of each step',
+    async (when) => {
       const { calls } = await runStep(null);
       const failed: string[] = [];
-      for (let i = 0; i < calls.length; i += stride) {
-        const at = calls[i]!;
+      for (const at of calls) {
         try {
-          const { result } = await runStep({ at, when, how: i % 2 === 0 ? 'kill' : 'crash' });
+          const { result } = await runStep({ at, when, how: at % 2 === 0 ? 'kill' : 'crash' });
           expect(told(result.trace, 'node', new RegExp(`^goes down ${when} its call ${at},`))).toBe(1);
         } catch (error) {
           if (!isMillraceError(error, 'MR_SIMULATION_FAILED')) throw error;

@@ -96,14 +96,15 @@ export async function cleanUp(
   meddle(node);
 
   const follower = new Follower(watched);
-  const reading = readAlong(sim, watched, follower, () => isOver);
+  const reading = beginAgain(sim, watched, () => isOver);
   const away: string[] = [];
   for (let day = 0; day < plan.days; day++) {
     await liveADay(sim, days, plan, day);
-    const cursor = follower.cursors.at(-1);
-    if (cursor !== undefined && day % 2 === 0) away.push(cursor);
+    // A reader that keeps up comes every day.
+    await follower.read();
+    if (day % 2 === 0 && follower.cursor !== null) away.push(follower.cursor);
     for (const one of away) if (sim.chance(0.3)) await returner(watched, one);
-    days.nextDay(sim.between(-plan.skewMs, plan.skewMs));
+    if (day + 1 < plan.days) days.nextDay(sim.between(-plan.skewMs, plan.skewMs));
   }
   sim.calm();
   days.nextDay(0);
@@ -129,7 +130,7 @@ async function liveADay(sim: Simulation, days: Days, plan: CleanUpPlan, day: num
   if (plan.truncates(day)) days.truncate('users');
   if (plan.skewMs > 0 && sim.chance(0.3)) days.setSkew(sim.between(-plan.skewMs, plan.skewMs));
   // A time of the cron spec comes once at least.
-  await sim.sleep(sim.between(2200, 4500));
+  await sim.sleep(sim.between(3000, 5000));
 }
 
 async function trickle(sim: Simulation, days: Days, isOver: () => boolean): Promise<void> {
@@ -139,11 +140,10 @@ async function trickle(sim: Simulation, days: Days, isOver: () => boolean): Prom
   }
 }
 
-async function readAlong(sim: Simulation, watched: Watched, follower: Follower, isOver: () => boolean): Promise<void> {
-  for (let round = 0; !isOver(); round++) {
-    await sim.sleep(sim.between(50, 900));
-    if (round % 2 === 0) await follower.read();
-    else await beginner(watched);
+async function beginAgain(sim: Simulation, watched: Watched, isOver: () => boolean): Promise<void> {
+  while (!isOver()) {
+    await sim.sleep(sim.between(100, 1500));
+    await beginner(watched);
   }
 }
 
@@ -168,7 +168,7 @@ export function planOf(sim: Simulation): CleanUpPlan {
     nodeFaults: {
       ...(crashes && sim.chance(0.7) ? { crashEveryMs: sim.between(700, 5000) } : {}),
       ...(crashes && sim.chance(0.5) ? { killEveryMs: sim.between(700, 5000) } : {}),
-      ...(sim.chance(0.2) ? { pauseEveryMs: sim.between(2000, 6000), pauseMs: [100, 3000] } : {}),
+      ...(sim.chance(0.2) ? { pauseEveryMs: sim.between(2000, 6000), pauseMs: [100, 1000] } : {}),
       downMs: [0, 500],
       stall: some(0.3, 0.005),
     },

@@ -41,12 +41,15 @@ export async function beginner(watched: Watched): Promise<void> {
   for (const [table, removedTs] of seen.removedUpTo) checkExpired(watched, table, removedTs);
 }
 
-/** Keeps up: asked often enough, it has every change there ever was, and no error. */
+/**
+ * Keeps up: asked often enough, it has every change there ever was, and no error. Only where the target stood still for so long that what it then publishes has expired
+ * can it be too late; it begins anew then.
+ */
 export class Follower {
   readonly #watched: Watched;
-  readonly #seen = new Seen();
-  /** The cursor behind each round. */
-  readonly cursors: string[] = [];
+  #seen = new Seen();
+  /** What to come back with, after each round. */
+  cursor: string | null = null;
   #checkpointTs: bigint | null = null;
 
   constructor(watched: Watched) {
@@ -55,11 +58,18 @@ export class Follower {
 
   /** Another process each time, which has nothing but the cursor. */
   async read(): Promise<void> {
-    const reader = new TargetReader(this.#watched.store, { cursor: this.cursors.at(-1) ?? null });
-    if (await round(this.#watched, reader, this.#seen)) this.#watched.broken('follower', 'it is told that changes are missing');
-    this.cursors.push(reader.cursor);
+    const { target, days, broken } = this.#watched;
+    const reader = new TargetReader(this.#watched.store, { cursor: this.cursor });
+    if (await round(this.#watched, reader, this.#seen)) {
+      const sawTs = this.#checkpointTs ?? -1n;
+      const isNews = [...days.committed.keys()].some((table) => (target.removedUpTo(table) ?? -1n) > sawTs);
+      if (!isNews) broken('follower', `it has seen all up to ${sawTs}, and is told that changes are missing`);
+      this.#seen = new Seen();
+      this.cursor = null;
+      return;
+    }
+    this.cursor = reader.cursor;
     this.#checkpointTs = reader.checkpointTs;
-    if (this.#seen.removedUpTo.size > 0) this.#watched.broken('follower', 'a table is begun too late');
     check(this.#watched, this.#seen, this.#checkpointTs, 'follower');
   }
 }
