@@ -72,9 +72,9 @@ export class CleanUp {
     return settings.dateSeparator === 'day' && date < this.#floor ? this.#floor : date;
   }
 
-  /** Whether a folder of that date has not been cleaned up. */
+  /** Whether a folder of that date has not been cleaned up: those of a month or a year never are. */
   takesRows(date: string): boolean {
-    return this.#parts.settings.dateSeparator !== 'day' || date === '' || date >= this.#floor;
+    return this.#parts.settings.dateSeparator !== 'day' || date.length < 'YYYY-MM-DD'.length || date >= this.#floor;
   }
 
   /** The checkpoint has moved, or has been published. */

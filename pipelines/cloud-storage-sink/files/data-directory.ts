@@ -105,6 +105,11 @@ export class DataDirectory {
     return this.#indexPath;
   }
 
+  /** Whether there is an index: a folder that was only closed has none. */
+  get isPublished(): boolean {
+    return this.#indexVersion !== null;
+  }
+
   /** Where the next file goes. */
   get nextFile(): string {
     return this.#fileOf(this.#last + 1);
@@ -129,11 +134,14 @@ export class DataDirectory {
    * dispatcher.
    */
   async publishedOf(dispatcher: DispatcherId): Promise<Position | null> {
-    for (let number = this.#last; number > 0 && this.#last - number < LOOK_BACK; number--) {
+    for (let number = this.#last, left = LOOK_BACK; number > 0 && left > 0; number--) {
       const described = await this.#descriptionOf(number);
       if (described?.dispatcher === undefined) return null;
       const run = described.runs.at(-1);
-      if (described.dispatcher === dispatcher && run !== undefined) return { commitTs: run.commitTs, ordinal: run.last };
+      // Runs that broke off where they closed the folder leave any number of files without rows.
+      if (run === undefined) continue;
+      if (described.dispatcher === dispatcher) return { commitTs: run.commitTs, ordinal: run.last };
+      left--;
     }
     return null;
   }

@@ -17,8 +17,8 @@ export interface Published {
  * The last position that is published of the rows of `table`'s dispatcher in its version. Whole files that a crash
  * left behind an index are published first. A dispatcher's rows are published in the order of their positions, so everything of it up to there is.
  *
- * It looks into the folders that were written last, by their dates: two of each form of date, should the separator have changed, and the one that the last run said it
- * writes to. Where the clock was set back by more than a folder's time, what it finds may be too low, never too high.
+ * It looks into the folders that were written last, by their dates: two with something published of each form of date, should the separator have changed, and the one that
+ * the last run said it writes to. Where the clock was set back by more than a folder's time, what it finds may be too low, never too high.
  *
  * @throws MR_SCHEMA_CONFLICT, MR_STORAGE_FILE_MALFORMED
  */
@@ -26,33 +26,49 @@ export async function publishedPosition(target: Target, table: Table): Promise<P
   const version = await effectiveVersionSoFar(target, table);
   if (version === null) return { last: null, seen: [] };
   const { paths, cleanUp, epoch } = target;
-  const [newest, open] = await Promise.all([
-    newestDates(target, dataDirectory(table, version, '', paths)),
+  const [datesByForm, open] = await Promise.all([
+    datesBelow(target, dataDirectory(table, version, '', paths)),
     readOpenFolder(target, table, version),
   ]);
+  const newest = datesByForm.flatMap((dates) => dates.slice(-FOLDERS));
   // Also where nothing is yet: if there is something when the rows are written, it came in between.
-  const dates = new Set([...newest, ...(open === null ? [] : [open.date]), cleanUp.dateOfWrite()]);
+  const dates = new Set(['', ...newest, ...(open === null ? [] : [open.date]), cleanUp.dateOfWrite()]);
   // Where this run has written already, nobody else has come in between; and it may be writing.
   const isOurs = open !== null && open.run === epoch.run;
   const seen: string[] = [];
-  const looks = Array.from(dates, async (date) => {
+  const published: Position[] = [];
+  const closed = new Set<string>();
+  const look = async (date: string) => {
     const directory = await DataDirectory.look(target, dataDirectory(table, version, date, paths), table.dispatcher);
     if (!isOurs) seen.push(directory.remember());
-    return directory.publishedOf(table.dispatcher);
-  });
-  const published = (await Promise.all(looks)).filter((found) => found !== null).sort(comparePositions);
-  return { last: published.at(-1) ?? null, seen };
+    if (!directory.isPublished) closed.add(date);
+    const last = await directory.publishedOf(table.dispatcher);
+    if (last !== null) published.push(last);
+  };
+  await Promise.all(Array.from(dates, look));
+  for (const ofForm of datesByForm) {
+    // One that was only closed tells nothing: the one before it counts in its place.
+    for (let at = ofForm.length - 1, left = FOLDERS; at >= 0 && left > 0; at--) {
+      const date = ofForm[at]!;
+      if (!dates.has(date)) await look(date);
+      if (!closed.has(date)) left--;
+    }
+  }
+  return { last: published.sort(comparePositions).at(-1) ?? null, seen };
 }
 
-/** The dates of the folders below `directory` that come last, in order, and of none. */
-async function newestDates({ store }: Target, directory: string): Promise<string[]> {
-  const byForm = new Map<DateSeparator, string[]>([['none', ['']]]);
+/** The dates of the folders below `directory`, in order, of each form. */
+async function datesBelow({ store }: Target, directory: string): Promise<string[][]> {
+  const byForm = new Map<DateSeparator, string[]>();
   // Dates sort before everything else that the folder holds.
   for await (const name of store.folders(`${directory}/`, 'A')) {
     const form = FORMS.find(([, pattern]) => pattern.test(name))?.[0];
-    if (form !== undefined) byForm.set(form, [...(byForm.get(form) ?? []), name].slice(-FOLDERS));
+    if (form === undefined) continue;
+    const dates = byForm.get(form);
+    if (dates === undefined) byForm.set(form, [name]);
+    else dates.push(name);
   }
-  return [...byForm.values()].flat();
+  return [...byForm.values()];
 }
 
 const FORMS: readonly (readonly [DateSeparator, RegExp])[] = [

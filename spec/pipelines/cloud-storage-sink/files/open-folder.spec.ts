@@ -38,6 +38,26 @@ async function shownIds(store: ObjectStore): Promise<unknown[]> {
   return ids;
 }
 
+/** A run that dies at its first call of that name. */
+async function diesAt(store: ObjectStore, call: string, history: readonly Transaction[], day: number): Promise<void> {
+  const dying = turnStore(store, (_, stage, name) => {
+    if (stage === 'before' && name.startsWith(call)) throw new Error('down');
+  });
+  expect((await runSink(dying, history, SHORT, onDay(day))).error).not.toBeNull();
+}
+
+/** The ids in the files that indexes name, as often as they are there. */
+async function publishedIds(store: ObjectStore): Promise<string[]> {
+  const texts: string[] = [];
+  for await (const { key } of store.list('public/users/7/')) {
+    if (!key.endsWith('.index')) continue;
+    const last = Number(/\d+/.exec(String(await store.get(key)))![0]);
+    const folder = key.slice(0, key.lastIndexOf('/meta/'));
+    for (let n = 1; n <= last; n++) texts.push(String(await store.get(`${folder}/CDC${String(n).padStart(6, '0')}.json`)));
+  }
+  return Array.from(texts.join('').matchAll(/"data":\[\{"id":"(\d+)"/g), ([, id]) => id!);
+}
+
 /** A target of three runs: on the 21st, on the 22nd, and with the clock set back, on the 21st. */
 async function thereAndBack(options: object = {}): Promise<MemoryStore> {
   const store = new MemoryStore();
@@ -102,6 +122,24 @@ describe('the folder that a run says it writes to', () => {
     expect(await shownIds(store)).toEqual(['10', '20', '30']);
   });
 
+  it('is looked into behind any number of files by which runs closed it and broke off', async () => {
+    const store = new MemoryStore();
+    const history = [rowAt(10n), rowAt(20n)];
+    await runSink(store, history.slice(0, 1), SHORT, onDay(21));
+    for (let i = 0; i < 65; i++) await diesAt(store, `putIf ${OPEN_FOLDER}`, history, 22);
+    expect((await runSink(store, history, SHORT, onDay(22))).error).toBeNull();
+    expect(await publishedIds(store)).toEqual(['10', '20']);
+  });
+
+  it('hides none before it when it was only closed: a run knows what stands in the last ones that have something', async () => {
+    const store = new MemoryStore();
+    const history = [rowAt(10n), rowAt(20n)];
+    await runSink(store, history.slice(0, 1), SHORT, onDay(21));
+    for (const day of [22, 23, 24]) await diesAt(store, `putIfAbsent public/users/7/2026-11-${day}/CDC`, history, day);
+    expect((await runSink(store, history, SHORT, onDay(25))).error).toBeNull();
+    expect(await publishedIds(store)).toEqual(['10', '20']);
+  });
+
   it.each(['{}', '{"v":1,"run":1,"date":"2026-11-21"}', '{"v":1,"run":"a"}', 'x'])(
     'that nobody can read stops the run: %s',
     async (content) => {
@@ -143,6 +181,25 @@ describe('clean-up of folders that a next run has closed', () => {
     expect(await cleanUp({ ...job, publishedTs: 9n })).toMatchObject({ directories: 0 });
     expect(kept).toEqual(['public/users/7/2026-11-21']);
     expect(await cleanUp({ ...job, publishedTs: 10n })).toMatchObject({ directories: 1 });
+  });
+
+  it.each([
+    ['year', '1970'],
+    ['month', '1970-01'],
+  ])('never comes to one that is called by a %s: the next run closes it', async (dateSeparator, date) => {
+    await virtualTime(async ({ clock }) => {
+      const store = new MemoryStore();
+      const first = await cleanedWorld(clock, store, { dateSeparator, fileExpirationDays: 0 });
+      await first.commit(10n);
+      await first.world.close();
+      const second = await cleanedWorld(clock, store);
+      await second.noonOf(5);
+      await second.commit(20n, table('logs', 1n, ['id', 'name'], ['id']));
+      await clock.advance(DAY_MS);
+      await second.commit(30n);
+      await second.world.close();
+      expect(await store.exists(`public/users/1/${date}/CDC000002.json`)).toBe(true);
+    });
   });
 
   it('is final: a run that comes later closes nothing in a folder that was cleaned up', async () => {
