@@ -10,6 +10,8 @@ export class Closers {
   readonly #clock: Clock;
   readonly #logger: Logger;
   #closers: Closer[] = [];
+  /** Of what closes now; whoever closes something else waits for that too. */
+  #closing: Promise<void> = Promise.resolve();
 
   constructor(clock: Clock, logger: Logger) {
     this.#clock = clock;
@@ -21,10 +23,13 @@ export class Closers {
   }
 
   /** Closes all parts that are open, or one: one after another, in the reverse order of opening. Never rejects. */
-  async close(only?: string): Promise<void> {
-    const closing = this.#closers.filter(({ part }) => only === undefined || part === only);
-    this.#closers = this.#closers.filter((closer) => !closing.includes(closer));
-    for (const closer of closing.reverse()) await this.#closeOne(closer);
+  close(only?: string): Promise<void> {
+    const due = this.#closers.filter(({ part }) => only === undefined || part === only);
+    this.#closers = this.#closers.filter((closer) => !due.includes(closer));
+    this.#closing = this.#closing.then(async () => {
+      for (const closer of due.reverse()) await this.#closeOne(closer);
+    });
+    return this.#closing;
   }
 
   async #closeOne({ part, close }: Closer): Promise<void> {

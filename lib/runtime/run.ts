@@ -236,7 +236,7 @@ class Run implements Running {
     }
   }
 
-  /** Nothing was accepted yet: a stop waits for nobody. */
+  /** Nothing was accepted yet: a stop does not wait for what opens, but for its closing (`#register`). */
   async #unlessStopping<T>(opening: Promise<T>): Promise<T> {
     const { signal } = this.#draining;
     let stop = () => {};

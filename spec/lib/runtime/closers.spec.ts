@@ -53,4 +53,17 @@ describe('Closers', () => {
       ]);
       expect([clock.now(), clock.nextMs]).toEqual([5000, null]);
     }));
+
+  it('closes the rest behind a part whose closing is under way: the next run may need what that part holds', () =>
+    virtualTime(async ({ clock }) => {
+      const { log, closers, add } = opened(clock);
+      add('sink');
+      add('source', async () => {
+        await clock.sleep(1000);
+        log.push('source is closed');
+      });
+      void closers.close('source');
+      await closers.close();
+      expect(log).toEqual(['source', 'source is closed', 'sink']);
+    }));
 });
