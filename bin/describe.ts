@@ -10,7 +10,7 @@ import type { Output } from './output.ts';
 /** `millrace describe`: what the pipelines and event recorders that a module exports consist of. */
 export function describeCommand(output: Output, exit: (code: ExitCode) => void): Command {
   return new Command('describe')
-    .description('Prints the definitions, of pipelines and event recorders, that a module exports: one as JSON, several as a JSON array.')
+    .description('Prints the definitions that a module exports: one as JSON, several as a JSON array.')
     .argument('<file>', 'a JavaScript module, or a TypeScript one where Node or an installed tsx can load it')
     .option('--mermaid', 'print Mermaid flow charts')
     .addHelpText(
