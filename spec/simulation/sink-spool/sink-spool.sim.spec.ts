@@ -11,6 +11,7 @@ import { spoolPlanOf } from './spool-plan.ts';
 
 const BATCH = 30;
 const TIMEOUT_MS = 240_000;
+const ALL_STEPS = process.env['MILLRACE_ALL_STEPS'] === '1';
 
 /** How often the trace has a line of `who` that begins so. */
 function told(trace: Trace, who: string, what: RegExp): number {
@@ -65,15 +66,21 @@ describe('a capture that goes down at each step of its I/O', () => {
   });
 
   // A killed process leaves what it wrote on its disk, a power failure some of it.
-  it.each<Step['when']>(['before', 'after'])(
-    'I1, I8: exactly once for readers, no orphan, the folder of the spool gone: killed or without power %s the effect of each step',
-    async (when) => {
+  it.each<[how: Step['how'], when: Step['when'], turn: number]>([
+    ['kill', 'before', 0],
+    ['crash', 'before', 1],
+    ['crash', 'after', 0],
+    ['kill', 'after', 1],
+  ])(
+    'I1, I8: exactly once for readers, no orphan, the folder of the spool gone: a %s %s the effect of a step',
+    async (how, when, turn) => {
       const { calls } = await runStep(null);
       const failed: string[] = [];
       for (let at = 1; at <= calls; at++) {
+        // Each step once before and once after its effect; with MILLRACE_ALL_STEPS=1 in all four ways.
+        if (!ALL_STEPS && at % 2 !== turn) continue;
         try {
-          // In turns: both at each step take twice as long.
-          const { result } = await runStep({ at, when, how: at % 2 === 0 ? 'kill' : 'crash' });
+          const { result } = await runStep({ at, when, how });
           expect(told(result.trace, 'node', new RegExp(`^goes down ${when} its call ${at},`))).toBe(1);
         } catch (error) {
           if (!isMillraceError(error, 'MR_SIMULATION_FAILED')) throw error;
