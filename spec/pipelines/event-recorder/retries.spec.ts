@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { MillraceError } from '../../../lib/errors.ts';
 import { createContext } from '../../../lib/flow/index.ts';
 import { virtualTime } from '../../../lib/testing/index.ts';
-import { eventRecorder } from '../../../pipelines/index.ts';
+import { buildRows, eventRecorder } from '../../../pipelines/index.ts';
 import { type Behaviour, event, failing, never, numbers, record, rejection, ScriptedHandler, takes, withRecorder } from './recorder-kit.ts';
 
 describe('retries', () => {
@@ -200,6 +200,34 @@ describe('refusals of the target', () => {
       expect(written.map(({ payloads }) => payloads)).toEqual([[37]]);
       expect(handler.calls.length).toBeLessThanOrEqual(calls);
       expect(clock.now()).toBe(0);
+    });
+  });
+
+  it.each<[what: string, mayExtend: boolean, extended: number, bad: unknown[]]>([
+    ['is added once, by the call that needs it first', true, 1, []],
+    ['that nobody may add makes dead letters of its events, and the others arrive', false, 0, [2, 3]],
+  ])('C5.32: a column that the target lacks %s', (_, mayExtend, extended, bad) => {
+    const { written, store } = letters();
+    const columns = new Set(['type', 'payload', 'timestamp']);
+    let times = 0;
+    const table: Behaviour = (call) => {
+      const lacking = buildRows(call.group).columns.filter(({ name }) => !columns.has(name));
+      if (lacking.length === 0) return;
+      if (!mayExtend) throw rejection(call, call.payloads);
+      times++;
+      for (const { name } of lacking) columns.add(name);
+    };
+    const wide = { extraSchema: [{ name: 'node', type: 'string', semantic: 'tag', nullable: true }], extraRows: [['n1']] } as const;
+    return withRecorder({ deadLetters: store, batchEvents: 1, lossSummary: false }, table, async ({ clock, handler, recorder }) => {
+      recorder.record(event(1, 'plain'));
+      recorder.record(event(2, 'wide', wide));
+      recorder.record(event(3, 'wide', wide));
+      recorder.record(event(4, 'plain'));
+      await clock.advance(60_000);
+      expect(times).toBe(extended);
+      expect(handler.calls).toHaveLength(4);
+      expect(handler.taken).toEqual([1, 2, 3, 4].filter((n) => !bad.includes(n)));
+      expect(written.flatMap(({ payloads }) => payloads)).toEqual(bad);
     });
   });
 
