@@ -9,8 +9,8 @@ import { seededRandom } from '../../lib/testing/random.ts';
 import { cli, startCli, verdictsOf } from '../support/cli.ts';
 import { startPostgres, type TestPostgres } from '../support/postgres.ts';
 
-const KILLS_IN_SNAPSHOT = 8;
-const KILLS_UNDER_LOAD = 12;
+const KILLS_IN_SNAPSHOT = 5;
+const KILLS_UNDER_LOAD = 8;
 const SEED = Number(process.env['MILLRACE_CRASH_SEED'] ?? Math.floor(Math.random() * 2 ** 32));
 
 describe.each(['canal-json', 'csv'])('capture into %s files, killed with SIGKILL again and again', (protocol) => {
