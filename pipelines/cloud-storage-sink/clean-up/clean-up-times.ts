@@ -6,6 +6,7 @@ export const CLEAN_UP_SPEC = '0 0 2 * * *';
 
 /** Throws MR_INVALID_OPTION for what is no cron spec of six fields, or one whose time never comes. */
 export function checkCronSpec(option: string, spec: string): void {
+  // Nearly every sink has it.
   if (spec === CLEAN_UP_SPEC) return;
   const bound = (reason: string) => `six fields: second minute hour day-of-month month day-of-week, such as "${CLEAN_UP_SPEC}" (${reason})`;
   let nextMs: number | null;

@@ -1,19 +1,15 @@
 import { describe, expect, it } from '@jest/globals';
 import { isMillraceError } from '../../../lib/errors.ts';
 import type { ObjectStore, ObjectVersion } from '../../../lib/stores/index.ts';
-import { simulate, type Trace } from '../../../lib/testing/index.ts';
+import { simulate } from '../../../lib/testing/index.ts';
 import { replayCommand } from '../campaign.ts';
+import { ALL_STEPS, failuresAt, type Step, told } from '../enumerated-steps.ts';
 import { type CleanUpParts, cleanUp, HONEST } from './clean-up.ts';
 import { RULES, type Rule } from './rules.ts';
 import { runStep } from './steps.ts';
 
 const SEEDS = 12;
 const TIMEOUT_MS = 240_000;
-const ALL_STEPS = process.env['MILLRACE_ALL_STEPS'] === '1';
-
-function told(trace: Trace, who: string, what: RegExp): number {
-  return trace.lines().filter((line) => line.who === who && what.test(line.what)).length;
-}
 
 describe('a target that is cleaned up while it is written and read', () => {
   it(
@@ -54,18 +50,10 @@ describe('a clean-up that goes down at each of its steps', () => {
     'I8: takes nothing from readers that they are not told of, and the next one goes on: it ends %s the effect of its steps',
     async (when) => {
       const { calls } = await runStep(null);
-      const failed: string[] = [];
       // What comes behind one call's effect is, but for its answer, what comes before the next call's.
-      for (const at of when === 'before' || ALL_STEPS ? calls : calls.filter((_, i) => i % 3 === 0)) {
-        try {
-          const { result } = await runStep({ at, when, how: at % 2 === 0 ? 'kill' : 'crash' });
-          expect(told(result.trace, 'node', new RegExp(`^goes down ${when} its call ${at},`))).toBe(1);
-        } catch (error) {
-          if (!isMillraceError(error, 'MR_SIMULATION_FAILED')) throw error;
-          failed.push(error.message);
-        }
-      }
-      expect(failed).toEqual([]);
+      const ends = when === 'before' || ALL_STEPS ? calls : calls.filter((_, i) => i % 3 === 0);
+      const steps = ends.map((at): Step => ({ at, when, how: at % 2 === 0 ? 'kill' : 'crash' }));
+      expect(await failuresAt(steps, runStep)).toEqual([]);
     },
     TIMEOUT_MS,
   );

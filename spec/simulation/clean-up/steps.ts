@@ -1,13 +1,6 @@
 import { type SimulationResult, simulate } from '../../../lib/testing/index.ts';
+import type { Step } from '../enumerated-steps.ts';
 import { type CleanUpParts, type CleanUpPlan, cleanUp, HONEST } from './clean-up.ts';
-
-/** One call that leaves the process, and how the process ends there: before the effect, or after it and before the answer. */
-export interface Step {
-  /** From 1. */
-  readonly at: number;
-  readonly when: 'before' | 'after';
-  readonly how: 'kill' | 'crash';
-}
 
 export interface StepsRun {
   readonly result: SimulationResult;

@@ -5,14 +5,7 @@ import { CALM } from '../capture/calm.ts';
 import { capture } from '../capture/capture.ts';
 import { type CaptureParts, HONEST } from '../capture/parts.ts';
 import type { Plan, Script } from '../capture/plan.ts';
-
-/** One call that leaves the process, of its object store, its disk or its checkpoints, and how the process ends there: before the effect, or after it and before the answer. */
-export interface Step {
-  /** From 1. */
-  readonly at: number;
-  readonly when: 'before' | 'after';
-  readonly how: 'kill' | 'crash';
-}
+import type { Step } from '../enumerated-steps.ts';
 
 export interface StepsRun {
   readonly result: SimulationResult;

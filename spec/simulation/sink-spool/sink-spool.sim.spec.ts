@@ -1,22 +1,16 @@
 import { describe, expect, it } from '@jest/globals';
-import { isMillraceError } from '../../../lib/errors.ts';
 import { simulate, type Trace } from '../../../lib/testing/index.ts';
 import { replayCommand } from '../campaign.ts';
 import { capture } from '../capture/capture.ts';
 import { HONEST } from '../capture/parts.ts';
 import { RULES } from '../capture/rules.ts';
+import { ALL_STEPS, failuresAt, type Step, told } from '../enumerated-steps.ts';
 import { MUTANTS } from '../mutants.ts';
-import { runStep, type Step } from './crash-steps.ts';
+import { runStep } from './crash-steps.ts';
 import { spoolPlanOf } from './spool-plan.ts';
 
 const BATCH = 30;
 const TIMEOUT_MS = 240_000;
-const ALL_STEPS = process.env['MILLRACE_ALL_STEPS'] === '1';
-
-/** How often the trace has a line of `who` that begins so. */
-function told(trace: Trace, who: string, what: RegExp): number {
-  return trace.lines().filter((line) => line.who === who && what.test(line.what)).length;
-}
 
 describe('a capture whose rows wait on a disk', () => {
   it.each(Array.from({ length: 1 }, (_, batch) => [1 + batch * BATCH, (batch + 1) * BATCH]))(
@@ -75,19 +69,9 @@ describe('a capture that goes down at each step of its I/O', () => {
     'I1, I8: exactly once for readers, no orphan, the folder of the spool gone: a %s %s the effect of a step',
     async (how, when, turn) => {
       const { calls } = await runStep(null);
-      const failed: string[] = [];
-      for (let at = 1; at <= calls; at++) {
-        // Each step once before and once after its effect; with MILLRACE_ALL_STEPS=1 in all four ways.
-        if (!ALL_STEPS && at % 2 !== turn) continue;
-        try {
-          const { result } = await runStep({ at, when, how });
-          expect(told(result.trace, 'node', new RegExp(`^goes down ${when} its call ${at},`))).toBe(1);
-        } catch (error) {
-          if (!isMillraceError(error, 'MR_SIMULATION_FAILED')) throw error;
-          failed.push(error.message);
-        }
-      }
-      expect(failed).toEqual([]);
+      // Each step once before and once after its effect; or in all four ways.
+      const steps = Array.from({ length: calls }, (_, i) => ({ at: i + 1, when, how })).filter(({ at }) => ALL_STEPS || at % 2 === turn);
+      expect(await failuresAt(steps, runStep)).toEqual([]);
     },
     TIMEOUT_MS,
   );
