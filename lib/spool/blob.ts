@@ -3,13 +3,22 @@ import { crc32Combine, crc32Of, crc32OfPieces } from '../formats/checksum.ts';
 /**
  * What an entry is on disk (spec storage-sink §2.7), little-endian: u32 count (always 1), u32 key length, u32 value length, u32 rows, key, value.
  *
- * The checksum (CRC-32 of the whole blob) stays in memory, as its place does: nobody else ever reads the file.
+ * The checksum (CRC-32 of the whole blob) stays in memory, as its place does, where nobody else ever reads the file; in a log it stands before the blob.
  */
-export const FRAME_BYTES = 16;
+const FRAME_BYTES = 16;
 
 /** The accounting bytes of an entry, in memory as on disk. */
 export function blobBytes(keyBytes: number, valueBytes: number): number {
   return FRAME_BYTES + keyBytes + valueBytes;
+}
+
+/** Writes what stands before key and value; gives the place behind it. */
+export function writeFrame(into: Buffer, at: number, keyBytes: number, valueBytes: number, rows: number): number {
+  into.writeUInt32LE(1, at);
+  into.writeUInt32LE(keyBytes, at + 4);
+  into.writeUInt32LE(valueBytes, at + 8);
+  into.writeUInt32LE(rows, at + 12);
+  return at + FRAME_BYTES;
 }
 
 /** What a blob is made of. */
@@ -55,11 +64,7 @@ export function packBlobs(sources: readonly BlobSource[]): PackedBlobs {
     }
     toStage -= stagedBytes(bytes);
     const start = to;
-    stage.writeUInt32LE(1, to);
-    stage.writeUInt32LE(keyBytes, to + 4);
-    stage.writeUInt32LE(valueBytes, to + 8);
-    stage.writeUInt32LE(rows, to + 12);
-    to += FRAME_BYTES;
+    to = writeFrame(stage, to, keyBytes, valueBytes, rows);
     const { key, value } = content!;
     let ofHead: number;
     let ofValue: number;

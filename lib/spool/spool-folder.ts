@@ -25,32 +25,43 @@ export function spoolFolder(pipeline: string, baseDir = '', target = ''): string
 /**
  * Makes the folder, or removes what an earlier run left there: nothing of it is ever read. Held by one process until `release`, which removes it again.
  *
- * Only files that a spool makes are removed, here and then: a folder that was named by mistake loses nothing. The lock stands beside the folder.
+ * Only files that a spool makes are removed, here and then: a folder that was named by mistake loses nothing.
  *
  * @throws MR_STATE_LOCKED while another spool lives there; MR_SPOOL_UNUSABLE
  */
 export async function takeSpoolFolder(folder: string, disk: Disk): Promise<DiskLock> {
-  const lock = await guarded(folder, async () => {
-    await makeFolderDurably(dirname(folder), disk);
-    return disk.lock(dirname(folder), basename(folder));
-  });
   try {
-    await guarded(folder, async () => {
-      // The rows of a database are nobody else's business.
-      await disk.makeFolder(folder, 'private');
-      await clean(folder, disk);
-    });
+    const lock = await takeFolder(folder, disk, () => clean(folder, disk));
+    let released: Promise<void> | null = null;
+    return {
+      release: () => {
+        released ??= give(folder, disk, lock);
+        return released;
+      },
+    };
+  } catch (error) {
+    if (isMillraceError(error)) throw error;
+    throw new MillraceError('MR_SPOOL_UNUSABLE', { folder, reason: reasonOf(error) }, error);
+  }
+}
+
+/**
+ * Makes the folder and takes it for this process, until `release`: before `enter`, and not if that fails. The lock stands beside the folder.
+ *
+ * @throws MR_STATE_LOCKED while another spool lives there; what the disk says
+ */
+export async function takeFolder(folder: string, disk: Disk, enter: () => Promise<unknown>): Promise<DiskLock> {
+  await makeFolderDurably(dirname(folder), disk);
+  const lock = await disk.lock(dirname(folder), basename(folder));
+  try {
+    // The rows of a database are nobody else's business.
+    await disk.makeFolder(folder, 'private');
+    await enter();
+    return lock;
   } catch (error) {
     await lock.release();
     throw error;
   }
-  let released: Promise<void> | null = null;
-  return {
-    release: () => {
-      released ??= give(folder, disk, lock);
-      return released;
-    },
-  };
 }
 
 async function give(folder: string, disk: Disk, lock: DiskLock): Promise<void> {
@@ -69,13 +80,4 @@ async function clean(folder: string, disk: Disk): Promise<boolean> {
     else isEmpty = false;
   }
   return isEmpty;
-}
-
-async function guarded<T>(folder: string, step: () => Promise<T>): Promise<T> {
-  try {
-    return await step();
-  } catch (error) {
-    if (isMillraceError(error)) throw error;
-    throw new MillraceError('MR_SPOOL_UNUSABLE', { folder, reason: reasonOf(error) }, error);
-  }
 }

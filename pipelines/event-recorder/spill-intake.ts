@@ -1,12 +1,13 @@
 import { isMillraceError, MillraceError, reasonOf } from '../../lib/errors.ts';
 import { Ring } from '../../lib/flow/index.ts';
-import { AppendLog, type LogCursor } from '../../lib/spool/append-log.ts';
+import type { Place, Segment } from '../../lib/spool/segment-files.ts';
+import { SpoolLog } from '../../lib/spool/spool-log.ts';
 import { nodeDisk } from '../../lib/stores/node-disk.ts';
 import { type Entry, entryOf } from './entry.ts';
 import type { Intake, IntakeParts, Offer } from './intake.ts';
 import type { RecorderLimits } from './options.ts';
 import { acceptedRecord, readRecord, settledRecords } from './spill-records.ts';
-import { SpillSegments } from './spill-segments.ts';
+import { SpillReplay } from './spill-replay.ts';
 
 type SpillLimits = NonNullable<RecorderLimits['spill']>;
 
@@ -19,10 +20,9 @@ export interface OpenedSpill {
 }
 
 /**
- * Policy `spill`: an accepted event is written to a log before it is delivered, so that it survives a crash (G8), and what the memory has no room for stands only
- * there. The log holds what is settled too; so a start delivers again what is not, in order, before what is new.
- *
- * Not on the spool of the storage sink: that is a buffer of one process, emptied at its start, because a source sends again; nobody sends events again.
+ * Policy `spill`: an accepted event is written to the spool's files before it is delivered, so that it survives a crash (G8), and what the memory has no room for
+ * stands only there. They are a log, since nobody sends events again, and hold what is settled too; so a start delivers again what is not, in order, before what
+ * is new. A file is needed while it holds an event that is not settled.
  *
  * An event is written behind the call of `record`, with all that came meanwhile, in one write and one sync. While the disk fails, events pass by the log as long as
  * nothing older stands in it, since a target that works is worth more than a log that does not; those do not survive a crash, and `safe` waits for them.
@@ -30,8 +30,8 @@ export interface OpenedSpill {
 export class SpillIntake implements Intake {
   readonly #parts: IntakeParts;
   readonly #limits: SpillLimits;
-  readonly #log: AppendLog;
-  readonly #segments: SpillSegments;
+  readonly #log: SpoolLog;
+  readonly #replay: SpillReplay;
   /** Accepted and not written. */
   readonly #entering = new Ring<Entry>();
   #enteringBytes = 0;
@@ -41,11 +41,12 @@ export class SpillIntake implements Intake {
   /** Those and what was shifted and is not settled. */
   #held = 0;
   #heldBytes = 0;
-  /** In memory and in no log. */
+  /** Of those in memory: the file that an entry stands in; or that it stands in none. */
+  readonly #segments = new Map<Entry, Segment>();
   readonly #unlogged = new Set<Entry>();
   /** In the log and not in memory, from `#cursor` on. */
   #onDisk = 0;
-  #cursor: LogCursor = { segment: 0, offset: 0 };
+  #cursor: Place | null = null;
   #lastRead = -1n;
   #settledSeqs: bigint[] = [];
   /** The number of the last that was taken. */
@@ -59,32 +60,31 @@ export class SpillIntake implements Intake {
   #waiters: { readonly seq: bigint; readonly resolve: (isSafe: boolean) => void }[] = [];
   #idle: (() => void)[] = [];
 
-  private constructor(limits: SpillLimits, parts: IntakeParts, log: AppendLog, segments: SpillSegments) {
+  private constructor(limits: SpillLimits, parts: IntakeParts, log: SpoolLog, replay: SpillReplay) {
     this.#limits = limits;
     this.#parts = parts;
     this.#log = log;
-    this.#segments = segments;
-    this.#onDisk = segments.live;
+    this.#replay = replay;
+    this.#onDisk = replay.settle((segment, settled) => log.release(segment, settled));
   }
 
   /** Takes the folder and reads what is there. @throws MR_STATE_LOCKED, MR_EVENT_SPILL_UNUSABLE */
   static async open(limits: SpillLimits, parts: IntakeParts): Promise<OpenedSpill> {
     const { folder, segmentBytes, syncs, disk } = limits;
-    const segments = new SpillSegments();
+    const replay = new SpillReplay();
     try {
-      const log = await AppendLog.open({
+      const log = await SpoolLog.open({
         folder,
         segmentBytes,
         syncs,
         disk: disk ?? nodeDisk,
         logger: parts.context.logger,
-        onRecord: (record, segment) => segments.found(readRecord(record), segment),
+        onRecord: (record, segment) => replay.found(readRecord(record), segment),
       });
-      segments.count();
-      const intake = new SpillIntake(limits, parts, log, segments);
-      intake.#forget();
+      const intake = new SpillIntake(limits, parts, log, replay);
+      const replayed = intake.pending;
       intake.#read();
-      return { intake, lastSeq: segments.lastSeq, replayed: segments.live };
+      return { intake, lastSeq: replay.lastSeq, replayed };
     } catch (error) {
       if (isMillraceError(error)) throw error;
       throw new MillraceError('MR_EVENT_SPILL_UNUSABLE', { folder, reason: reasonOf(error) }, error);
@@ -142,9 +142,9 @@ export class SpillIntake implements Intake {
       this.#heldBytes -= entry.bytes;
       // Of one that passed by the log too: a part of a write that failed may be there.
       this.#settledSeqs.push(entry.event.seq);
-      if (!this.#unlogged.delete(entry)) this.#segments.settled(entry.event.seq);
+      if (!this.#unlogged.delete(entry)) this.#log.release(this.#segments.get(entry)!);
+      this.#segments.delete(entry);
     }
-    this.#forget();
     this.#tellSafe();
     this.#write();
     this.#read();
@@ -227,7 +227,7 @@ export class SpillIntake implements Intake {
     try {
       const records = [...batch.map(({ event }) => acceptedRecord(event)), ...settledRecords(settled)];
       // Settlements alone are not worth a sync: a crash of the machine would make a few duplicates.
-      const places = await this.#log.append(records, batch.length > 0);
+      const places = await this.#log.append(records, batch.length);
       this.#written(batch, places);
       return true;
     } catch (error) {
@@ -239,14 +239,14 @@ export class SpillIntake implements Intake {
     }
   }
 
-  #written(batch: readonly Entry[], places: readonly LogCursor[]): void {
+  #written(batch: readonly Entry[], places: readonly Place[]): void {
     this.#writing = [];
     batch.forEach((entry, index) => {
       this.#enteringBytes -= entry.bytes;
-      this.#segments.added(entry.event.seq, places[index]!.segment);
-      if (this.#onDisk === 0 && this.#hasRoomFor(entry)) this.#hold(entry);
+      const place = places[index]!;
+      if (this.#onDisk === 0 && this.#hasRoomFor(entry)) this.#hold(entry, place.segment);
       else {
-        if (this.#onDisk === 0) this.#cursor = places[index]!;
+        if (this.#onDisk === 0) this.#cursor = place;
         this.#onDisk++;
       }
     });
@@ -262,8 +262,7 @@ export class SpillIntake implements Intake {
     for (const entry of batch) {
       if (waiting.length === 0 && this.#onDisk === 0 && this.#hasRoomFor(entry)) {
         this.#enteringBytes -= entry.bytes;
-        this.#unlogged.add(entry);
-        this.#hold(entry);
+        this.#hold(entry, null);
       } else waiting.push(entry);
     }
     if (waiting.length < batch.length) this.#parts.onReady();
@@ -277,7 +276,9 @@ export class SpillIntake implements Intake {
     return this.#held < queueEvents && (this.#held === 0 || this.#heldBytes + bytes <= queueBytes);
   }
 
-  #hold(entry: Entry): void {
+  #hold(entry: Entry, segment: Segment | null): void {
+    if (segment === null) this.#unlogged.add(entry);
+    else this.#segments.set(entry, segment);
     this.#held++;
     this.#heldBytes += entry.bytes;
     this.#lastRead = entry.event.seq;
@@ -316,7 +317,7 @@ export class SpillIntake implements Intake {
         this.#cursor = found.next;
         for (const entry of found.entries) {
           const record = readRecord(entry);
-          if (record.kind !== 'accepted' || record.seq <= this.#lastRead || this.#segments.wasSettled(record.seq)) continue;
+          if (record.kind !== 'accepted' || record.seq <= this.#lastRead || this.#replay.wasSettled(record.seq)) continue;
           const { clock } = this.#parts.context;
           const taken = entryOf(record.event(), clock.now());
           if (!this.#hasRoomFor(taken)) {
@@ -324,7 +325,7 @@ export class SpillIntake implements Intake {
             break;
           }
           this.#onDisk--;
-          this.#hold(taken);
+          this.#hold(taken, entry.segment);
         }
         this.#parts.onReady();
       }
@@ -340,10 +341,6 @@ export class SpillIntake implements Intake {
     const lost = this.#onDisk;
     this.#onDisk = 0;
     if (lost > 0) this.#parts.onVanished(lost);
-  }
-
-  #forget(): void {
-    this.#log.removeBefore(this.#segments.forget(this.#log.activeSegment));
   }
 
   #isSafe(seq: bigint): boolean {

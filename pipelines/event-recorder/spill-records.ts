@@ -1,4 +1,4 @@
-import type { LogRecord } from '../../lib/spool/append-log.ts';
+import type { LogRecord } from '../../lib/spool/spool-log.ts';
 import type { RecordedEvent } from './event.ts';
 import { decodeEvent, encodeEvent } from './event-codec.ts';
 

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
@@ -295,6 +295,24 @@ describe('policy spill', () => {
       expect(handler.taken).toEqual(numbers(1, 200 - refused));
     }));
 
+  it('G7: delivers nothing again when a file could not be removed: what says that its events are settled stays too', () =>
+    inWorld(async ({ clock, disk, start, handler, crash }) => {
+      const spill = { folder: FOLDER, disk, segment: 1024 };
+      const recorder = await start({ spill, linger: 10 });
+      const remove = disk.remove.bind(disk);
+      disk.remove = (path) => (path.endsWith('1.log') ? Promise.reject(new Error('EIO')) : remove(path));
+      for (let i = 1; i <= 50; i += 10) {
+        record(recorder, i, i + 9);
+        await clock.advance(50);
+      }
+      crash('kill');
+      disk.remove = remove;
+      const second = await start({ spill });
+      expect([handler.taken, second.status().replayed]).toEqual([numbers(1, 50), 0]);
+      await second.close();
+      expect(await disk.logs()).toHaveLength(1);
+    }));
+
   it('takes events again when those before are delivered, also where the quota is less than a file may have', () =>
     inWorld(async ({ clock, disk, handler, start }) => {
       const recorder = await start({ spill: { folder: FOLDER, disk, quota: '20kB' }, linger: 10 });
@@ -327,7 +345,6 @@ describe('policy spill', () => {
         },
       });
       const handler = new ScriptedHandler(clock);
-      isBroken = false;
       const recorder = await eventRecorder({ handler, overflow: 'spill', spill: { folder: FOLDER, disk: breaking }, batchEvents: 5 }).open({
         clock,
       });
@@ -362,6 +379,7 @@ describe('policy spill', () => {
       const first = await eventRecorder({ handler: down, overflow: 'spill', spill }).open();
       record(first, 1, 1000);
       expect(await first.close(1)).toMatchObject({ pending: 1000 });
+      if (process.platform !== 'win32') expect((await stat(spill.folder)).mode & 0o777).toBe(0o700);
       const [name] = await readdir(spill.folder);
       const path = join(spill.folder, name!);
       await writeFile(path, (await readFile(path)).subarray(0, -1));

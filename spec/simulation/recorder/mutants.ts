@@ -1,10 +1,11 @@
+import { type Segment, SegmentFiles } from '../../../lib/spool/segment-files.ts';
 import type { Disk, DiskFile } from '../../../lib/stores/index.ts';
 import { EventDelivery } from '../../../pipelines/event-recorder/delivery.ts';
 import { HandlerCalls } from '../../../pipelines/event-recorder/handler-calls.ts';
 import { MemoryIntake } from '../../../pipelines/event-recorder/intake.ts';
 import { Ledger } from '../../../pipelines/event-recorder/ledger.ts';
 import { SpillIntake } from '../../../pipelines/event-recorder/spill-intake.ts';
-import { SpillSegments } from '../../../pipelines/event-recorder/spill-segments.ts';
+import { SpillReplay } from '../../../pipelines/event-recorder/spill-replay.ts';
 import { Stamps } from '../../../pipelines/event-recorder/stamps.ts';
 import { type EventGroup, type EventHandler, EventRejectedError } from '../../../pipelines/index.ts';
 import type { RecorderParts } from './recorder.ts';
@@ -199,7 +200,21 @@ export const RECORDER_MUTANTS: readonly RecorderMutant[] = [
     breaks: ['G8', 'G5', 'G1'],
     seeds: 60,
     parts: { overflow: 'spill' },
-    patch: () => patched(SpillSegments.prototype, 'forget', () => (active: number) => active),
+    patch: () => {
+      const begun = new WeakMap<SegmentFiles, Segment>();
+      return patched(
+        SegmentFiles.prototype,
+        'append',
+        (honest) =>
+          async function (this: SegmentFiles, pieces, bytes, count) {
+            const place = await honest.call(this, pieces, bytes, count);
+            const before = begun.get(this);
+            begun.set(this, place.segment);
+            if (before !== undefined && before !== place.segment && before.refs > 0) this.release(before, before.refs);
+            return place;
+          },
+      );
+    },
   },
   {
     name: 'what is settled is delivered again',
@@ -207,7 +222,7 @@ export const RECORDER_MUTANTS: readonly RecorderMutant[] = [
     breaks: ['G5', 'G1'],
     seeds: 60,
     parts: { overflow: 'spill' },
-    patch: () => patched(SpillSegments.prototype, 'wasSettled', () => () => false),
+    patch: () => patched(SpillReplay.prototype, 'wasSettled', () => () => false),
   },
   {
     name: 'sync does nothing',
