@@ -6,7 +6,7 @@ export interface CsvOptions {
   readonly delimiter?: string;
   /** Encloses text: one byte, or '' to escape with backslashes instead; default `"`. */
   readonly quote?: string;
-  /** Stands for null, never quoted; default `\N`. With an empty `quote` a text that equals it reads back as null. */
+  /** Stands for null, never quoted; default `\N`. With an empty `quote` a text that equals it reads back as null (`isNullAmbiguous`). */
   readonly null?: string;
   /** Ends each row; default CRLF. Only without a terminator is a file unreadable for `csvReader`. */
   readonly terminator?: string;
@@ -57,6 +57,15 @@ export function csvLayout(options: CsvOptions = {}): CsvLayout {
     outputOldValue: options.outputOldValue ?? false,
     outputFieldHeader: options.outputFieldHeader ?? false,
   };
+}
+
+/**
+ * Whether a text can be written as the null text is: without a quote, unless that has an escape which no text is written with, as `\N` is. With a quote texts stand in
+ * quotes.
+ */
+export function isNullAmbiguous({ quote, delimiter, null: nullText }: Required<Pick<CsvOptions, 'quote' | 'delimiter' | 'null'>>): boolean {
+  const escaped = `\\rn${delimiter}`;
+  return quote === '' && [...nullText.matchAll(/\\(.)/gsu)].every(([, char]) => escaped.includes(char!));
 }
 
 function checkQuote(quote: string): void {

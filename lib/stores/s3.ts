@@ -282,31 +282,45 @@ class S3Store implements ObjectStore {
     }
   }
 
-  /** The chunks of an object; when the connection breaks, the rest of the same version is asked for. */
+  /**
+   * The chunks of an object. When the connection breaks, the rest of the same version is asked for; what brings no byte more is repeated as a request is, and given up
+   * like one.
+   */
   async *#chunksOf(key: string, { body, etag, bytes }: Fetched): AsyncGenerator<Uint8Array> {
-    let rest: Readable | null = body;
+    let rest: AsyncIterator<Uint8Array> | null = chunksIn(body);
     let at = 0;
-    while (rest !== null) {
+    const next = async () => {
+      rest ??= chunksIn(await this.#restOf(key, at, etag));
       try {
-        for await (const chunk of rest as AsyncIterable<Uint8Array>) {
-          at += chunk.length;
-          yield chunk;
-        }
-        return;
+        return await rest.next();
       } catch (error) {
-        if (!isTransient(error)) throw this.#requests.failure(error, 'get', key, 1);
+        rest = null;
+        if (at >= bytes && isTransient(error)) return { done: true, value: undefined } as const;
+        throw error;
       }
-      if (at >= bytes) return;
-      const from = { at, etag };
-      rest = (await this.#requests.repeat('get', key, () => this.#fetch(key, from)))?.body ?? null;
+    };
+    try {
+      for (;;) {
+        const { done, value } = await this.#requests.repeat('get', key, next);
+        if (done === true) return;
+        at += value.length;
+        yield value;
+      }
+    } finally {
+      await rest?.return?.();
     }
-    throw new MillraceError('MR_STORE_FAILED', {
-      operation: 'get',
-      key,
-      uri: this.uri,
-      reason: 'the object was deleted while it was read',
-    });
   }
+
+  async #restOf(key: string, at: number, etag: string): Promise<Readable> {
+    const found = await this.#fetch(key, { at, etag });
+    if (found !== null) return found.body;
+    const reason = 'the object was deleted while it was read';
+    throw new MillraceError('MR_STORE_FAILED', { operation: 'get', key, uri: this.uri, reason });
+  }
+}
+
+function chunksIn(body: Readable): AsyncIterator<Uint8Array> {
+  return (body as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]();
 }
 
 interface Fetched {

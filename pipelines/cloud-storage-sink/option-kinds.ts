@@ -28,7 +28,7 @@ export function text(member: string, byDefault: string, mustHaveLength = false):
     parse: (name, value) => {
       const chosen = value ?? byDefault;
       if (typeof chosen !== 'string') throw invalid(name, chosen, 'text');
-      if (mustHaveLength && chosen === '') throw invalid(name, '""', 'at least one character');
+      if (mustHaveLength && chosen === '') throw invalid(name, chosen, 'at least one character');
       return chosen;
     },
   };
@@ -40,9 +40,8 @@ export function size(member: string, byDefault: string): Option<number> {
     member,
     isSetByEmpty: false,
     parse: (name, value) => {
-      const given = quantity(value, byDefault);
-      const bytes = /^\s*-/.test(String(given)) ? 0 : parseBytes(given, name);
-      if (bytes === 0) throw invalid(name, value, 'greater than 0');
+      const bytes = signed(quantity(value, byDefault), (given) => parseBytes(given, name));
+      if (bytes <= 0) throw invalid(name, value, 'greater than 0');
       return bytes;
     },
     show: formatBytes,
@@ -74,6 +73,15 @@ export function quantity(value: unknown, byDefault: string): string | number {
   return typeof value === 'number' ? value : String(value);
 }
 
+/** A quantity that may be below zero, because its bounds have a word to say to that too; 0 needs no unit (spec storage-sink §7.1). */
+export function signed(given: string | number, parse: (given: string | number) => number): number {
+  if (typeof given === 'number') return given < 0 ? -parse(-given) : parse(given);
+  const [, minus, digits] = /^\s*(-?)(\d.*)$/s.exec(given) ?? [];
+  if (digits === undefined) return parse(given);
+  const size = /^0\s*$/.test(digits) ? 0 : parse(digits);
+  return minus === '' ? size : -size;
+}
+
 export function clamp(
   name: string,
   value: number,
@@ -88,5 +96,5 @@ export function clamp(
 }
 
 export function invalid(option: string, value: unknown, bound: string): MillraceError {
-  return new MillraceError('MR_INVALID_OPTION', { option, value: String(value), bound });
+  return new MillraceError('MR_INVALID_OPTION', { option, value: value === '' ? '""' : String(value), bound });
 }

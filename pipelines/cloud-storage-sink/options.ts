@@ -1,11 +1,12 @@
 import { isAbsolute } from 'node:path';
 import { MillraceError } from '../../lib/errors.ts';
 import type { PlainOptions } from '../../lib/flow/index.ts';
+import { isNullAmbiguous } from '../../lib/formats/csv-options.ts';
 import { redactUrl } from '../../lib/redact.ts';
 import { type ObjectStore, STORE_PARAMETERS } from '../../lib/stores/index.ts';
 import { formatBytes, formatDuration, parseBytes, parseDurationMs } from '../../lib/units.ts';
 import { CLEAN_UP_SPEC, checkCronSpec } from './clean-up/clean-up-times.ts';
-import { choice, clamp, flag, integer, invalid, type Option, quantity, size, text } from './option-kinds.ts';
+import { choice, clamp, flag, integer, invalid, type Option, quantity, signed, size, text } from './option-kinds.ts';
 
 /**
  * Options of the cloud storage sink (spec storage-sink §7). Each has its default in the comment; a query parameter of `uri` under the kebab-case name
@@ -155,6 +156,8 @@ export function parseOptions(options: CloudStorageOptions): ParsedOptions {
   if (values['output-handle-key'] === true) notes.push('output-handle-key has no effect: csv has no column for it');
   const settings = settingsOf(values);
   if (settings.protocol === 'csv') {
+    const nullText = JSON.stringify(settings.csv.null);
+    if (isNullAmbiguous(settings.csv)) notes.push(`null is ${nullText} and quote is empty: a text that equals it reads back as null`);
     if (settings.deleteOnlyOutputHandleKeyColumns) throw invalid('delete-only-output-handle-key-columns', true, 'false with csv');
     if (settings.outputRawChangeEvent && !settings.csv.outputOldValue)
       throw invalid('output-raw-change-event', true, 'false with csv, unless output-old-value is true');
@@ -196,14 +199,28 @@ const OPTIONS = new Map<string, Option<never>>(
       member: 'flushInterval',
       isSetByEmpty: false,
       parse: (name: string, value: unknown, note: (text: string) => void) =>
-        clamp(name, parseDurationMs(quantity(value, '5s'), name), 100, 600_000, formatDuration, note),
+        clamp(
+          name,
+          signed(quantity(value, '5s'), (given) => parseDurationMs(given, name)),
+          100,
+          600_000,
+          formatDuration,
+          note,
+        ),
       show: formatDuration,
     },
     'file-size': {
       member: 'fileSize',
       isSetByEmpty: false,
       parse: (name: string, value: unknown, note: (text: string) => void) =>
-        clamp(name, parseBytes(quantity(value, '64MiB'), name), 1024, 536_870_912, formatBytes, note),
+        clamp(
+          name,
+          signed(quantity(value, '64MiB'), (given) => parseBytes(given, name)),
+          1024,
+          536_870_912,
+          formatBytes,
+          note,
+        ),
       show: formatBytes,
     },
     'spool-memory': size('spoolMemory', '64MiB'),

@@ -123,7 +123,7 @@ export async function startS3(bucket = 'lake'): Promise<S3Server> {
     if (fault?.kind === 'answer' && fault.when === 'before') return say(request, response, fault.body);
     if (fault?.kind === 'answer') sayInstead(response, fault.body);
     if (fault?.kind === 'status') return refuse(request, response, fault.status, fault.code ?? 'InjectedFault');
-    if (fault?.kind === 'cut') breakOff(request, response, 0);
+    if (fault?.kind === 'cut') breakOff(request, response, null);
     if (fault?.kind === 'truncate') breakOff(request, response, fault.bytes);
     if (fault?.kind === 'hold') await fault.until;
     const conditions = seen.operation === 'CompleteMultipartUpload' ? server.completions : server.conditions;
@@ -275,10 +275,10 @@ function refuse(request: IncomingMessage, response: ServerResponse, status: numb
   response.end(hasBody ? `<?xml version="1.0"?><Error><Code>${code}</Code><Message>${code}, says the proxy</Message></Error>` : undefined);
 }
 
-/** Lets the request have its effect and breaks the connection in its answer. */
-function breakOff(request: IncomingMessage, response: ServerResponse, bytes: number): void {
+/** Lets the request have its effect and breaks the connection in its answer: behind so many bytes of the body, null for before it has begun. */
+function breakOff(request: IncomingMessage, response: ServerResponse, bytes: number | null): void {
   const write = response.write.bind(response) as (chunk: Uint8Array, done: () => void) => boolean;
-  let left = bytes;
+  let left = bytes ?? 0;
   let isBroken = false;
   const send = (chunk: unknown) => {
     if (isBroken) return false;
@@ -286,8 +286,11 @@ function breakOff(request: IncomingMessage, response: ServerResponse, bytes: num
     left -= part.length;
     if (left > 0 && Buffer.isBuffer(chunk)) return write(part, () => {});
     isBroken = true;
-    if (part.length === 0) request.socket.destroy();
-    else write(part, () => request.socket.destroy());
+    if (part.length > 0) write(part, () => request.socket.destroy());
+    else {
+      if (bytes !== null) response.flushHeaders();
+      request.socket.destroySoon();
+    }
     return false;
   };
   response.write = send as typeof response.write;

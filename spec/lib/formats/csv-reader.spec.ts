@@ -1,9 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import type { CsvOptions } from '../../../lib/formats/csv-options.ts';
+import { ByteWriter } from '../../../lib/events/index.ts';
+import { csv } from '../../../lib/formats/csv.ts';
+import { type CsvOptions, isNullAmbiguous } from '../../../lib/formats/csv-options.ts';
 import { csvReader } from '../../../lib/formats/csv-reader.ts';
-import { chunksOf, gather } from '../../support/blocks.ts';
+import { blockOf, chunksOf, gather, tableOf } from '../../support/blocks.ts';
 
 const VECTORS = JSON.parse(readFileSync(new URL('../../fixtures/csv-rows.json', import.meta.url), 'utf8')) as {
   readonly name: string;
@@ -41,6 +43,23 @@ describe('csvReader', () => {
   it('reads no separator into quotes: delimiters, terminators and doubled quotes are text there', async () => {
     const text = '"I","t","s",7,"a,""b""\r\nc"\r\n"I","t","s",7,\\N\r\n"I","t","s",7,"\\N"\r\n"I","t","s",7,""\r\n';
     expect((await decode(['x'], text, {}, 2)).map(({ data }) => data?.['x'])).toEqual(['a,"b"\r\nc', null, '\\N', '']);
+  });
+
+  it.each([
+    ['', '', true],
+    ['NULL', 'NULL', true],
+    ['\\\\N', '\\N', true],
+    ['a\\nb', 'a\nb', true],
+    ['\\|\\*\\|', '|*|', true],
+    ['\\N', 'N', false],
+    ['\\N', '\\N', false],
+    ['\\\\\\N', '\\N', false],
+  ])('without a quote and with null as %j reads the text %j back as null: it is known beforehand', async (nullText, text, isAmbiguous) => {
+    const options = { ...LF, quote: '', null: nullText, delimiter: '|*|' };
+    const writer = new ByteWriter();
+    csv(options).encode(blockOf(tableOf(['x text']), [{ insert: [text] }]), writer);
+    const [row] = await decode(['x'], writer.take().toString(), options);
+    expect([row?.data?.['x'] === null, isNullAmbiguous(options)]).toEqual([isAmbiguous, isAmbiguous]);
   });
 
   it('skips a header and compares its names with the schema file', async () => {

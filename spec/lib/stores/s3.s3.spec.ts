@@ -109,6 +109,27 @@ describe('s3: what passes by itself is repeated', () => {
     expect(ranges.length).toBeGreaterThan(1);
   });
 
+  it.each([
+    ['brings nothing', 0, 0],
+    ['has brought something, and then nothing', 250_000, 250_000],
+  ])('gives up an object whose every answer breaks off when it %s, waiting longer each time', async (_, first, brought) => {
+    const clock = instantClock();
+    const store = await open({ clock, retries: 4, retryBaseMs: 100, retryCapMs: 800 });
+    await store.put('large', [randomBytes(600_000)]);
+    server.inject({ kind: 'truncate', bytes: first }, { method: 'GET', key: 'large' });
+    server.inject({ kind: 'truncate', bytes: 0 }, { method: 'GET', key: 'large', times: Number.POSITIVE_INFINITY });
+    let bytes = 0;
+    const reading = async () => {
+      for await (const chunk of (await store.read('large'))!) bytes += chunk.length;
+    };
+    await expect(reading()).rejects.toMatchObject({
+      code: 'MR_STORE_UNAVAILABLE',
+      details: { operation: 'get', key: 'large', attempts: 5 },
+    });
+    expect(bytes).toBe(brought);
+    expect(clock.sleptMs).toHaveLength(4);
+  });
+
   it('never takes a part of an object for the whole', async () => {
     const store = await open();
     const large = randomBytes(600_000);

@@ -122,19 +122,28 @@ describe('an end while something is under way', () => {
     expect(String(await store.get('public/users/7/meta/CDC.index'))).toBe('CDC00000000000000000001.json\n');
   });
 
-  it('a drain with a marker in flight completes behind the schema change and the rows that wait for it', async () => {
+  it.each([
+    [
+      'schema change',
+      ddlEvent({ position: { commitTs: 20n, ordinal: 0 }, commitTimeUs: 0n, table: users(20n), query: 'ALTER', action: 5 }),
+    ],
+    ['TRUNCATE', truncateEvent({ position: { commitTs: 20n, ordinal: 0 }, commitTimeUs: 0n, table: users(20n), query: 'TRUNCATE' })],
+  ])('a drain with a marker in flight completes behind the %s and the rows that wait for it', async (_, block) => {
     const store = new GateStore();
     const world = await openWorld(store, {}, manualClock());
     store.hold(/CDC\d+\.json$/);
-    const ddl = ddlEvent({ position: { commitTs: 20n, ordinal: 0 }, commitTimeUs: 0n, table: users(20n), query: 'ALTER', action: 5 });
     world.send(row(10n, users(7n)));
-    world.send(ddl);
+    world.send(block);
     world.send(row(20n, users(20n)), resolvedEvent(20n));
     await world.complete();
     expect(world.end).toBeNull();
+    expect(store.written.filter((key) => key.includes('schema_20_') || key.includes('/20/'))).toEqual([]);
     store.release();
     for (let turn = 0; turn < 10 && world.end === null; turn++) await settle();
     expect(world.end).toBe('complete');
+    const behind = (key: RegExp) => store.written.findIndex((one) => key.test(one));
+    expect(behind(/schema_20_\d+\.json$/)).toBeGreaterThan(behind(/users\/7\/meta\/CDC\.index$/));
+    expect(behind(/users\/20\/CDC/)).toBeGreaterThan(behind(/schema_20_\d+\.json$/));
     expect(world.reports.map(({ rows: count, reason }) => `${count} ${reason}`)).toEqual(['1 barrier', '0 barrier', '1 close']);
     expect(world.context.progress.checkpointTs).toBe(20n);
     await world.close();

@@ -51,9 +51,12 @@ describe('options of the cloud storage sink', () => {
     ['flush-interval=250ms', { flushIntervalMs: 250 }],
     ['flush-interval=10ms', { flushIntervalMs: 100 }],
     ['flush-interval=1h', { flushIntervalMs: 600_000 }],
+    ['flush-interval=0', { flushIntervalMs: 100 }],
+    ['flush-interval=-1s', { flushIntervalMs: 100 }],
     ['flush-interval=', { flushIntervalMs: 5000 }],
     ['file-size=2MiB', { fileSizeBytes: 2_097_152 }],
     ['file-size=1', { fileSizeBytes: 1024 }],
+    ['file-size=-1', { fileSizeBytes: 1024 }],
     ['file-size=1GiB', { fileSizeBytes: 536_870_912 }],
     ['file-index-digit=6', { fileIndexDigits: 6 }],
     ['file-index-digit=5', { fileIndexDigits: 20 }],
@@ -88,7 +91,10 @@ describe('options of the cloud storage sink', () => {
     ['worker-count=-1', 'MR_INVALID_OPTION', 'worker-count is -1; it must be greater than 0'],
     ['worker-count=abc', 'MR_INVALID_OPTION', 'worker-count is abc; it must be a whole number'],
     ['flush-interval=soon', 'MR_INVALID_OPTION', 'flush-interval'],
+    ['flush-interval=5', 'MR_INVALID_OPTION', 'flush-interval is "5"; it must be a duration'],
+    ['flush-interval=-soon', 'MR_INVALID_OPTION', 'flush-interval is "-soon"; it must be a duration'],
     ['file-size=big', 'MR_INVALID_OPTION', 'file-size'],
+    ['file-size=-big', 'MR_INVALID_OPTION', 'file-size is "-big"; it must be a size'],
     ['spool-memory=0', 'MR_INVALID_OPTION', 'spool-memory is 0; it must be greater than 0'],
     ['spool-disk-quota=0', 'MR_INVALID_OPTION', 'spool-disk-quota is 0; it must be greater than 0'],
     ['spool-disk-quota=-1', 'MR_INVALID_OPTION', 'spool-disk-quota is -1; it must be greater than 0'],
@@ -104,8 +110,8 @@ describe('options of the cloud storage sink', () => {
     ['flush=interval=1h', 'MR_UNKNOWN_OPTION', 'unknown option flush'],
     ['output-row-key=true', 'MR_UNKNOWN_OPTION', 'for a key that TiKV gives each row; PostgreSQL has none'],
     ['use-table-id-as-path=1', 'MR_INVALID_OPTION', 'use-table-id-as-path is 1; it must be true or false'],
-    ['date-separator=', 'MR_INVALID_OPTION', 'date-separator is ; it must be one of none, year, month, day'],
-    ['worker-count=', 'MR_INVALID_OPTION', 'worker-count is ; it must be a whole number'],
+    ['date-separator=', 'MR_INVALID_OPTION', 'date-separator is ""; it must be one of none, year, month, day'],
+    ['worker-count=', 'MR_INVALID_OPTION', 'worker-count is ""; it must be a whole number'],
     ['terminator=', 'MR_INVALID_OPTION', 'terminator is ""; it must be at least one character'],
   ])('?%s is %s', (query, code, words) => {
     expect(() => viaUri(query)).toThrow(expect.objectContaining({ code, message: expect.stringContaining(words) }));
@@ -161,6 +167,16 @@ describe('options of the cloud storage sink', () => {
       'file-index-digit is 5, outside 6 to 20: 20 is used',
       'output-handle-key has no effect: csv has no column for it',
     ]);
+  });
+
+  it.each([
+    ['quote=&null=', ['null is "" and quote is empty: a text that equals it reads back as null']],
+    ['quote=&null=NULL', ['null is "NULL" and quote is empty: a text that equals it reads back as null']],
+    ['quote=&null=%5C%5CN', ['null is "\\\\\\\\N" and quote is empty: a text that equals it reads back as null']],
+    ['quote=&delimiter=%7C', []],
+    ['null=', []],
+  ])('warns of a null text that a text can be written as: ?%s', (query, notes) => {
+    expect(parseOptions({ uri: `file:///t?${query}`, protocol: 'csv' }).notes).toEqual(notes);
   });
 
   it.each<[given: Omit<CloudStorageOptions, 'store'>, storeUri: string, notes: string[]]>([
