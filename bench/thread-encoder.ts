@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import type { DmlEvent, DrainMarker, RowBlock, Table } from '../lib/events/index.ts';
+import { crc32Of } from '../lib/formats/checksum.ts';
 import type { EncodedRows } from '../pipelines/cloud-storage-sink/rows/encoded-rows.ts';
 import { PackedRuns } from '../pipelines/cloud-storage-sink/rows/packed-runs.ts';
 import type { BenchProtocol } from './bench-encoder.ts';
@@ -71,7 +72,8 @@ class Thread {
     const ack = eventAck.detach();
     const { buffer, length } = await this.#ask(block);
     ack.addPostFlush(() => this.#spare.push(buffer));
-    return { type: 'rows', dispatcher, table, rows, bytes: length, body: [Buffer.from(buffer, 0, length)], runs, ack };
+    const body = Buffer.from(buffer, 0, length);
+    return { type: 'rows', dispatcher, table, rows, bytes: length, body: [body], checksum: crc32Of(body), runs, ack };
   }
 
   #ask(block: RowBlock): Promise<EncodeAnswer> {

@@ -8,10 +8,17 @@ export interface PumpOptions {
 
 /** As many deliveries may be emitted and not yet woken, whatever their bytes: resolved marks have none, and a slow stage gathers them. */
 const DELIVERIES_IN_FLIGHT_MAX = 4096;
+/** About a socket's read: a source that has everything in memory pauses no less often than one that has to ask for it. */
+const BYTES_PER_TURN = 64 * 1024;
+/** What a delivery counts as, however few bytes it has. */
+const BYTES_MIN = 256;
 
 /**
  * The one place where pull becomes push. Emits a delivery and pulls the next only while the bytes in flight allow, and at most 4096 deliveries ahead; after
  * a block event (DDL, TRUNCATE, syncpoint) only when that is flushed. Unsubscribing ends the iteration.
+ *
+ * A source that never has to wait is made to: every 64 KiB the event loop takes a turn, in which timers fire, signals are heard, and writes that have ended lead to the
+ * next ones.
  *
  * The source ends the stream when it ends the iteration; an error of the source is the stream's.
  */
@@ -20,6 +27,7 @@ export function pump(deliveries: AsyncIterable<Delivery>, { maxBytesInFlight = 8
     const iterator = deliveries[Symbol.asyncIterator]();
     let bytesInFlight = 0;
     let inFlight = 0;
+    let bytesThisTurn = 0;
     const isFull = () => bytesInFlight >= maxBytesInFlight || inFlight >= DELIVERIES_IN_FLIGHT_MAX;
     let wake = () => {};
     const run = async () => {
@@ -43,6 +51,11 @@ export function pump(deliveries: AsyncIterable<Delivery>, { maxBytesInFlight = 8
           wake();
         });
         subscriber.next(delivery);
+        bytesThisTurn += Math.max(bytes, BYTES_MIN);
+        if (bytesThisTurn >= BYTES_PER_TURN) {
+          bytesThisTurn = 0;
+          await new Promise((resolve) => setImmediate(resolve));
+        }
         while ((held || isFull()) && !subscriber.closed) {
           await new Promise<void>((resolve) => {
             wake = resolve;

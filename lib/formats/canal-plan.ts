@@ -1,5 +1,5 @@
 import type { Column, Table } from '../events/index.ts';
-import { writeDecimal } from './digits.ts';
+import { U64_ROOM, writeDecimal, writeU64 } from './digits.ts';
 import { jsonString } from './json-escape.ts';
 import { fullMysqlType, keyColumns, storageType, type ValueKind } from './storage-layout/type-map.ts';
 import { WordText } from './word-text.ts';
@@ -11,6 +11,8 @@ export class CanalPlan {
   readonly deleted: readonly PlanColumn[];
   readonly insert: Head;
   readonly update: Head;
+  /** Of an update without an old image: its `old` is there already. */
+  readonly bareUpdate: Head;
   readonly delete: Head;
   /** For the names and punctuation of a row's data and old; values come on top. */
   readonly room: number;
@@ -25,6 +27,7 @@ export class CanalPlan {
     const headOf = (type: string, columns: readonly Column[], end: string) => new Head(table, keys, type, columns, withFullTypes, end);
     this.insert = headOf('INSERT', table.columns, '"old":null,"data":[{');
     this.update = headOf('UPDATE', table.columns, '"old":[{');
+    this.bareUpdate = headOf('UPDATE', table.columns, '"old":[{}],"data":[{');
     this.delete = headOf('DELETE', deleted, '"old":null,"data":[{');
     this.isInWireOrder = this.columns.every(({ wire }, index) => wire === index);
     this.room = this.columns.reduce((room, { nextNull }) => room + 2 * nextNull.room, 16);
@@ -64,9 +67,10 @@ export class Head {
   bytes = Buffer.alloc(0);
   commitMs = Number.NaN;
   nowMs = Number.NaN;
+  /** Where the commit time stands in `bytes`. */
+  readonly commitMsAt: number;
   readonly #before: string;
   readonly #after: string;
-  readonly #commitMsAt: number;
 
   constructor(table: Table, keys: readonly Column[], type: string, columns: readonly Column[], withFullTypes: boolean, end: string) {
     const pkNames = keys.length === 0 ? 'null' : `[${keys.map(({ name }) => jsonString(name)).join(',')}]`;
@@ -76,13 +80,13 @@ export class Head {
     const names = `"database":${jsonString(table.schema)},"table":${jsonString(table.name)}`;
     this.#before = `{"id":0,${names},"pkNames":${pkNames},"isDdl":false,"type":"${type}","es":`;
     this.#after = `,"sql":"","sqlType":{${sqlType}},"mysqlType":{${mysqlType}},${end}`;
-    this.#commitMsAt = Buffer.byteLength(this.#before);
+    this.commitMsAt = Buffer.byteLength(this.#before);
   }
 
   setTimes(commitMs: number, nowMs: number): void {
     if (hasThirteenDigits(this.commitMs) && hasThirteenDigits(this.nowMs) && hasThirteenDigits(commitMs) && hasThirteenDigits(nowMs)) {
-      if (commitMs !== this.commitMs) writeDecimal(commitMs, this.bytes, this.#commitMsAt);
-      if (nowMs !== this.nowMs) writeDecimal(nowMs, this.bytes, this.#commitMsAt + 13 + BETWEEN_TIMES.length);
+      if (commitMs !== this.commitMs) writeDecimal(commitMs, this.bytes, this.commitMsAt);
+      if (nowMs !== this.nowMs) writeDecimal(nowMs, this.bytes, this.commitMsAt + 13 + BETWEEN_TIMES.length);
     } else this.bytes = Buffer.from(`${this.#before}${commitMs}${BETWEEN_TIMES}${nowMs}${this.#after}`);
     this.commitMs = commitMs;
     this.nowMs = nowMs;
@@ -91,7 +95,47 @@ export class Head {
 
 const BETWEEN_TIMES = ',"ts":';
 
+/** What stands behind a row's data, with the commitTs of its transaction. */
+export class CanalTail {
+  readonly text: WordText;
+  length: number;
+  readonly #digitsAt: number;
+  readonly #ending: Buffer;
+  #commitTs = 0n;
+
+  constructor(terminator: string, hasCommitTs: boolean) {
+    const beginning = hasCommitTs ? '}],"_tidb":{"commitTs":' : `}]}${terminator}`;
+    this.#digitsAt = hasCommitTs ? beginning.length : -1;
+    this.#ending = Buffer.from(hasCommitTs ? `}}${terminator}` : '');
+    this.text = new WordText(Buffer.concat([Buffer.from(beginning), Buffer.alloc(hasCommitTs ? U64_ROOM : 0), this.#ending]));
+    this.length = this.text.length;
+    this.setCommitTs(0n);
+  }
+
+  /** Writes it for a transaction; there must be room for `text.room`. Gives the place behind it. */
+  write(commitTs: bigint, target: Uint8Array, at: number): number {
+    const { bytes } = this.text;
+    if (this.#digitsAt < 0) {
+      target.set(bytes, at);
+      return at + this.text.length;
+    }
+    for (let i = 0; i < this.#digitsAt; i++) target[at + i] = bytes[i]!;
+    const end = writeU64(commitTs, target, at + this.#digitsAt);
+    for (let i = 0; i < this.#ending.length; i++) target[end + i] = this.#ending[i]!;
+    return end + this.#ending.length;
+  }
+
+  setCommitTs(commitTs: bigint): void {
+    if (this.#digitsAt < 0 || (commitTs === this.#commitTs && commitTs !== 0n)) return;
+    this.#commitTs = commitTs;
+    const end = writeU64(commitTs, this.text.bytes, this.#digitsAt);
+    for (let i = 0; i < this.#ending.length; i++) this.text.bytes[end + i] = this.#ending[i]!;
+    this.length = end + this.#ending.length;
+    this.text.reload();
+  }
+}
+
 /** As a time in ms has from 2001 to 2286: one such time takes the place of another. */
-function hasThirteenDigits(ms: number): boolean {
+export function hasThirteenDigits(ms: number): boolean {
   return ms >= 1e12 && ms < 1e13;
 }

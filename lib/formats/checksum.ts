@@ -12,13 +12,40 @@ export function crc32OfPieces(pieces: readonly Uint8Array[], before = 0): number
 
 /** CRC-32 of A and B joined, from those of A and of B and the length of B in bytes: neither is read again. */
 export function crc32Combine(a: number, b: number, lengthB: number): number {
-  let shifted = a;
-  for (let place = 0, rest = lengthB; rest > 0; place++) {
+  return (passedOver(a, lengthB) ^ b) >>> 0;
+}
+
+/**
+ * Four tables of 256 words, one for each byte of a checksum (without its complements), the lowest first: together they pass it over `length` bytes of zeros. What bytes add
+ * to a checksum that passes over them is what they make of 0.
+ */
+export function passingTables(length: number): Uint32Array {
+  const tables = new Uint32Array(4 * 256);
+  for (let bit = 0; bit < 32; bit++) {
+    const table = (bit >> 3) * 256;
+    const at = 1 << (bit & 7);
+    const passed = passedOver(2 ** bit, length);
+    for (let i = 0; i < at; i++) tables[table + at + i] = tables[table + i]! ^ passed;
+  }
+  return tables;
+}
+
+/** Tables for a checksum that takes `width` bytes in one step: the k-th is of a byte with k others of them behind it. */
+export function steppingTables(width: number): Uint32Array {
+  const tables = new Uint32Array(width * 256);
+  for (let behind = 0; behind < width; behind++) tables.set(passingTables(behind + 1).subarray(0, 256), behind * 256);
+  return tables;
+}
+
+/** A checksum behind so many bytes of zeros. */
+function passedOver(checksum: number, length: number): number {
+  let passed = checksum;
+  for (let place = 0, rest = length; rest > 0; place++) {
     const digit = rest % 256;
     rest = (rest - digit) / 256;
-    if (digit > 0) shifted = multiply(powersOf(place)[digit]!, shifted);
+    if (digit > 0) passed = multiply(powersOf(place)[digit]!, passed);
   }
-  return (shifted ^ b) >>> 0;
+  return passed;
 }
 
 /** The polynomial, and the constant 1, with bits in the order in which CRC-32 has them: the highest power last. */

@@ -75,7 +75,7 @@ class CsvEncoder implements RowEncoder {
     return writer.take();
   }
 
-  encode(block: RowBlock, out: ByteWriter): void {
+  encode(block: RowBlock, out: ByteWriter): null {
     const plan = this.#planOf(block.table);
     const { transactions, rowCount } = block;
     for (let t = 0; t < transactions.length; t++) {
@@ -84,6 +84,7 @@ class CsvEncoder implements RowEncoder {
       this.#transaction++;
       for (let row = firstRow; row < end; row++) this.#encodeChange(block, row, plan, commitTs, out);
     }
+    return null;
   }
 
   #encodeChange(block: RowBlock, row: number, plan: Plan, commitTs: bigint, out: ByteWriter): void {

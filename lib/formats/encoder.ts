@@ -9,8 +9,8 @@ export interface RowEncoder {
   readonly extension: string;
   /** The bytes that begin each file, or null. */
   header(table: Table): Buffer | null;
-  /** Appends the rows of `block` (terminators included) to `out`. */
-  encode(block: RowBlock, out: ByteWriter): void;
+  /** Appends the rows of `block` (terminators included) to `out`. Gives the CRC-32 of what it appended, if it has it; else null. */
+  encode(block: RowBlock, out: ByteWriter): number | null;
 }
 
 /**

@@ -7,6 +7,7 @@ import {
   type Table,
   type TwoStageAck,
 } from '../../../lib/events/index.ts';
+import { crc32Combine, crc32Of } from '../../../lib/formats/checksum.ts';
 import type { RowEncoder } from '../../../lib/formats/encoder.ts';
 import { PackedRuns } from './packed-runs.ts';
 import { SEGMENT_BYTES, type SegmentPool } from './segment-pool.ts';
@@ -21,6 +22,8 @@ export interface EncodedRows {
   readonly bytes: number;
   /** In pieces; segments of the pool among them go back there when they are on disk or durable. */
   readonly body: readonly Buffer[];
+  /** CRC-32 of `body`. */
+  readonly checksum: number;
   readonly runs: PackedRuns;
   readonly ack: TwoStageAck;
 }
@@ -31,9 +34,14 @@ export function eventEncoder(encoder: RowEncoder, segments: SegmentPool): (event
   return (event) => {
     if (event.type === 'marker') return event;
     const { dispatcher, rows: block } = event;
+    const { out } = writer;
+    let checksum = 0;
     for (let from = 0; from < block.rowCount; ) {
       const to = portionEnd(block, from);
-      encoder.encode(block.slice(from, to), writer.out);
+      const before = out.length;
+      const known = encoder.encode(block.slice(from, to), out);
+      // Now, while the processor has the bytes at hand: when their file is written they have left its caches.
+      checksum = crc32Combine(checksum, known ?? crc32Of(out.buffer.subarray(before, out.length)), out.length - before);
       writer.cut();
       from = to;
     }
@@ -45,6 +53,7 @@ export function eventEncoder(encoder: RowEncoder, segments: SegmentPool): (event
       rows: block.rowCount,
       bytes,
       body,
+      checksum,
       runs: new PackedRuns(block),
       ack: event.ack.detach(),
     };

@@ -8,8 +8,10 @@ export class SegmentPool {
   readonly #freeBytesMax: number;
   readonly #free: Buffer[] = [];
   readonly #lent = new Map<ArrayBufferLike, Buffer>();
+  /** In use at once, at most, since there was none the last time. */
+  #lentMax = 0;
 
-  /** `freeBytesMax`: bytes that are kept for later while others are in use; with none in use a little is kept. */
+  /** `freeBytesMax`: bytes that are kept for later while others are in use; whenever there are none, what was not needed since the last time is let go. */
   constructor(freeBytesMax: number) {
     this.#freeBytesMax = freeBytesMax;
   }
@@ -18,6 +20,7 @@ export class SegmentPool {
   take(): Buffer {
     const segment = this.#free.pop() ?? Buffer.allocUnsafeSlow(SEGMENT_BYTES);
     this.#lent.set(segment.buffer, segment);
+    this.#lentMax = Math.max(this.#lentMax, this.#lent.size);
     return segment;
   }
 
@@ -29,11 +32,14 @@ export class SegmentPool {
       this.#lent.delete(buffer);
       this.#free.push(segment);
     }
+    let kept = Math.floor(this.#freeBytesMax / SEGMENT_BYTES);
     // Whoever encodes always holds one.
-    const keptBytes = this.#lent.size <= 1 ? IDLE_BYTES : this.#freeBytesMax;
-    this.#free.length = Math.min(this.#free.length, Math.floor(keptBytes / SEGMENT_BYTES));
+    if (this.#lent.size <= 1) {
+      kept = Math.min(kept, this.#lentMax);
+      this.#lentMax = 0;
+    }
+    this.#free.length = Math.min(this.#free.length, kept);
   }
 }
 
 export const SEGMENT_BYTES = 256 * 1024;
-const IDLE_BYTES = 4 * 1024 * 1024;

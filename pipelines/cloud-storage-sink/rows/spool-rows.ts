@@ -1,7 +1,6 @@
 import { Observable } from 'rxjs';
 import type { DispatcherId, DrainMarker, Table } from '../../../lib/events/index.ts';
 import { link, type Operator, operator } from '../../../lib/flow/index.ts';
-import { crc32OfPieces } from '../../../lib/formats/checksum.ts';
 import type { Spool, SpoolEntry } from '../../../lib/spool/index.ts';
 import type { EncodedRows } from './encoded-rows.ts';
 import type { PackedRuns } from './packed-runs.ts';
@@ -28,9 +27,7 @@ export function spoolRows(spool: Spool): Operator<EncodedRows | DrainMarker, Spo
       link(source, subscriber, {
         next: (item) => {
           if (item.type === 'marker') return subscriber.next(item);
-          const { type, dispatcher, table, rows, bytes, body, runs, ack } = item;
-          // Now, while the processor has the bytes at hand: when their file is written they have left its caches.
-          const valueChecksum = crc32OfPieces(body);
+          const { type, dispatcher, table, rows, bytes, body, checksum: valueChecksum, runs, ack } = item;
           spool.enqueue({ key: null, value: body, valueBytes: bytes, valueChecksum, rows, ack, keptBytes: runs.bytes }, (entry) => {
             subscriber.next({ type, dispatcher, table, rows, bytes, runs, entry });
           });

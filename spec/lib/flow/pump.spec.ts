@@ -93,6 +93,22 @@ describe('pump', () => {
     expect(log).toEqual([`pull ${first}`, first, 'pull a@2', 'a@2', 'returned', 'end']);
   });
 
+  it.each([
+    ['rows', 'a@1', 700],
+    ['resolved marks, which have no bytes,', 'r@1', 300],
+  ])('lets the event loop turn where a source gives %s without ever waiting', async (_, text, count) => {
+    const seen: (number | string)[] = [];
+    setImmediate(() => seen.push('turn'));
+    const { emitted } = run(
+      Array.from({ length: count }, () => text),
+      1e9,
+      () => seen.push(emitted.length),
+    );
+    while (emitted.length < count) await settled();
+    expect(seen.indexOf('turn')).toBeGreaterThan(0);
+    expect(seen.indexOf('turn')).toBeLessThan(count);
+  });
+
   it('ends the iteration when it is unsubscribed while it waits for room', async () => {
     const { log, subscription } = run(['a@1', 'a@2'], 100);
     await settled();

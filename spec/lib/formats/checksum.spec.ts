@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { crc32Combine, crc32Of, crc32OfPieces } from '../../../lib/formats/checksum.ts';
+import { crc32Combine, crc32Of, crc32OfPieces, passingTables, steppingTables } from '../../../lib/formats/checksum.ts';
 
 describe('crc32Of', () => {
   it('is CRC-32/IEEE', () => {
@@ -39,5 +39,24 @@ describe('crc32Combine', () => {
     const zeroes = (sum: number, bytes: number) => crc32Combine(sum, 0, bytes);
     const start = crc32Of(Buffer.from('x'));
     expect(zeroes(start, 2 ** 33 + 7)).toBe(zeroes(zeroes(zeroes(zeroes(zeroes(start, 2 ** 31), 2 ** 31), 2 ** 31), 2 ** 31), 7));
+  });
+});
+
+describe('tables', () => {
+  it.each([1, 8, 391, 70_000])('pass a checksum over %d bytes of zeros, byte by byte of its own', (length) => {
+    const tables = passingTables(length);
+    const passed = (sum: number) => [0, 1, 2, 3].reduce((all, byte) => all ^ tables[byte * 256 + ((sum >>> (byte * 8)) & 0xff)]!, 0) >>> 0;
+    for (const sum of [0, 1, 0x80000000, 0xffffffff, crc32Of(Buffer.from('x'))]) expect(passed(sum)).toBe(crc32Combine(sum, 0, length));
+  });
+
+  it('take as many bytes in one step as there are tables', () => {
+    const tables = steppingTables(16);
+    const bytes = Buffer.from('sixteen bytes ab');
+    let sum = 0;
+    bytes.forEach((byte, index) => {
+      const added = index < 4 ? byte ^ 0xff : byte;
+      sum ^= tables[(15 - index) * 256 + added]!;
+    });
+    expect(~sum >>> 0).toBe(crc32Of(bytes));
   });
 });
