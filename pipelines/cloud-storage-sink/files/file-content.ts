@@ -2,9 +2,9 @@ import { isMillraceError, type MillraceError } from '../../../lib/errors.ts';
 import { crc32Of } from '../../../lib/formats/checksum.ts';
 import type { Spool, SpoolEntry } from '../../../lib/spool/index.ts';
 import type { Flush } from '../../../operators/index.ts';
+import type { FileContent } from '../../storage-writer/data-directory.ts';
 import type { SpooledRows } from '../rows/spool-rows.ts';
 import type { Target } from '../target.ts';
-import type { FileContent } from './data-directory.ts';
 
 /**
  * The data file of a flush. Its length and checksum are known before anything is read; what is on disk is read when the store asks for it, and again when it asks

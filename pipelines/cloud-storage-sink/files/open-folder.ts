@@ -1,8 +1,8 @@
 import type { Table } from '../../../lib/events/index.ts';
 import { dataDirectory, parseStoredJson } from '../../../lib/formats/storage-layout/index.ts';
 import type { ObjectVersion } from '../../../lib/stores/index.ts';
+import { DataDirectory } from '../../storage-writer/data-directory.ts';
 import type { Target } from '../target.ts';
-import { DataDirectory } from './data-directory.ts';
 
 /** Which of a table version's date folders takes files, and by which run. */
 export interface OpenFolder {
@@ -57,7 +57,8 @@ export async function goOverTo({ target, table, effective, date }: FolderToWrite
       // It may be that of the next run, whose folder must stay open.
       await epoch.check();
       if (open.date !== date && cleanUp.takesRows(open.date)) {
-        await DataDirectory.seal(target, dataDirectory(table, effective, open.date, paths), table);
+        const path = dataDirectory(table, effective, open.date, paths);
+        await DataDirectory.seal(target, path, table.dispatcher, target.encoder.header(table));
       }
     }
     const said = `${JSON.stringify({ v: 1, epoch: epoch.number, run: epoch.run, date })}\n`;

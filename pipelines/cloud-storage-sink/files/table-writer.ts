@@ -11,10 +11,10 @@ import {
 import { dataDirectory, indexFilePath, tableDirectory } from '../../../lib/formats/storage-layout/index.ts';
 import type { FlushReport } from '../../../lib/runtime/sink.ts';
 import type { Flush } from '../../../operators/index.ts';
+import { DataDirectory } from '../../storage-writer/data-directory.ts';
 import type { WriteMeter } from '../metrics.ts';
 import type { SpooledRows } from '../rows/spool-rows.ts';
 import type { Target } from '../target.ts';
-import { DataDirectory } from './data-directory.ts';
 import { contentOf, spoolFailureIn } from './file-content.ts';
 import { goOverTo, readOpenFolder } from './open-folder.ts';
 import { effectiveVersion, writeSchemaFile } from './schema-versions.ts';

@@ -1,6 +1,6 @@
-import { ByteWriter, type DispatcherId, type Position, type RowBlock } from '../../../lib/events/index.ts';
+import { ByteWriter, type Position, type RowBlock } from '../../../lib/events/index.ts';
 import { U64_ROOM, writeDecimal, writeU64 } from '../../../lib/formats/digits.ts';
-import { type Positions, stringifyDescription } from '../../../lib/formats/storage-layout/index.ts';
+import type { SidecarRuns } from '../../storage-writer/sidecar.ts';
 
 const RUN_WORDS = 4;
 /** `["<commitTs>",<first>,<last>],` at its longest. */
@@ -10,7 +10,7 @@ const RUN_TEXT_ROOM = U64_ROOM + 2 * 10 + 7;
  * The position runs of a block (`PositionRun`, spec of the sidecar in `lib/formats/storage-layout`) in 16 bytes each: where transactions are of one row there
  * is a run for each row, and rows wait in memory by the hundred thousand.
  */
-export class PackedRuns {
+export class PackedRuns implements SidecarRuns {
   /** Of each run the halves of commitTs, the first and the last ordinal: one array, which stands in the heap without a buffer behind it where it is small. */
   readonly #words: Uint32Array;
 
@@ -39,7 +39,6 @@ export class PackedRuns {
     return { commitTs: this.#commitTsAt(0), ordinal: this.#words[2]! };
   }
 
-  /** The runs as members of the sidecar's `runs`, without a comma at the end. */
   toJson(): Buffer {
     const words = this.#words;
     const writer = new ByteWriter(Math.min((words.length / RUN_WORDS) * RUN_TEXT_ROOM, 64 * 1024));
@@ -84,23 +83,3 @@ function forEachRun({ ordinals, transactions, rowCount }: RowBlock, fn: (transac
     }
   }
 }
-
-/** The sidecar of a file (`stringifyPositions`), in pieces. */
-export function sidecarOf(
-  file: { readonly rows: number; readonly bytes: number; readonly crc32: number },
-  runs: readonly PackedRuns[],
-  { dispatcher, alternatives = [] }: { readonly dispatcher?: DispatcherId; readonly alternatives?: readonly Positions[] } = {},
-): Buffer[] {
-  const { rows, bytes, crc32 } = file;
-  const owner = dispatcher === undefined ? '' : `"dispatcher":"${dispatcher}",`;
-  const others = alternatives.length === 0 ? '' : `"or":[${alternatives.map(stringifyDescription).join()}],`;
-  const pieces: Buffer[] = [Buffer.from(`{"v":1,"rows":${rows},"bytes":${bytes},"crc32":${crc32},${owner}${others}"runs":[`)];
-  runs.forEach((packed, index) => {
-    if (index > 0) pieces.push(COMMA);
-    pieces.push(packed.toJson());
-  });
-  pieces.push(Buffer.from(']}'));
-  return pieces;
-}
-
-const COMMA = Buffer.from(',');

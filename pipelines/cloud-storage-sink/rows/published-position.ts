@@ -1,6 +1,6 @@
 import { comparePositions, type Position, type Table } from '../../../lib/events/index.ts';
 import { type DateSeparator, dataDirectory } from '../../../lib/formats/storage-layout/index.ts';
-import { DataDirectory } from '../files/data-directory.ts';
+import { DataDirectory } from '../../storage-writer/data-directory.ts';
 import { readOpenFolder } from '../files/open-folder.ts';
 import { effectiveVersionSoFar } from '../files/schema-versions.ts';
 import type { Target } from '../target.ts';

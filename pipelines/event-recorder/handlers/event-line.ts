@@ -1,7 +1,7 @@
-import { quoteJson } from '../../../lib/formats/json.ts';
+import { parseJson, quoteJson } from '../../../lib/formats/json.ts';
 import type { ColumnSpec, StoredValue } from '../event.ts';
 import type { EventRows } from '../rows.ts';
-import { isoOfMs, isoOfNs } from './time-text.ts';
+import { isoOfMs, isoOfNs, nsOfIso } from './time-text.ts';
 
 /** What an event's row is known by, in every store. */
 export interface RowIdentity {
@@ -27,6 +27,14 @@ export function lineOf(identity: RowIdentity, payload: string, extra: Iterable<r
   line += `,"event_row":${row},"event_seq":${seq},"payload":${payload}`;
   for (const [name, json] of extra) line += `,${quoteJson(name)}:${json}`;
   return `${line}}`;
+}
+
+/** What a line's row is known by. Throws for what is no such line. */
+export function identityOf(line: string): RowIdentity {
+  const { timestamp, type, event_table: table, event_id: id, event_row: row, event_seq: seq } = parseJson(line) as Record<string, unknown>;
+  const timestampNs = typeof timestamp === 'string' ? nsOfIso(timestamp) : null;
+  if (timestampNs === null) throw new Error('a line without a timestamp');
+  return { table: String(table), id: String(id), row: Number(row), seq: BigInt(seq as number | bigint), type: String(type), timestampNs };
 }
 
 /** The lines of a group's rows. */

@@ -1,14 +1,14 @@
-import { createHash } from 'node:crypto';
 import { MillraceError, reasonOf } from '../../../lib/errors.ts';
 import { type Context, createContext } from '../../../lib/flow/index.ts';
 import { redactUrl } from '../../../lib/redact.ts';
 import { checkStoreUri, type ObjectStore, openStore } from '../../../lib/stores/index.ts';
 import type { EventGroup, EventHandler } from '../event.ts';
 import { CLEAN_UP_RETRY_MS, hintTimes, windowStartMs } from '../hints.ts';
-import { buildRows, type EventRow } from '../rows.ts';
+import { buildRows } from '../rows.ts';
 import { abortable, targetFailed } from './abortable.ts';
+import { EventFiles, type EventLine } from './event-files.ts';
 import { linesOf } from './event-line.ts';
-import { eventFileName, eventFolder, matchWindow, typeFolder } from './object-names.ts';
+import { textOfSecond, typeFolder, windowName, windowOf } from './object-names.ts';
 import { msOfNs } from './time-text.ts';
 
 export interface ObjectStoreEventsOptions {
@@ -19,9 +19,11 @@ export interface ObjectStoreEventsOptions {
 }
 
 /**
- * Writes events as files of JSON lines, one file for each group and time window: `<table>/<type>/<window>/<first>_<last>_<hash>.jsonl`. Files appear whole; their names come
- * from what is in them, so a call made again replaces its file by itself. Where the recorder cuts groups otherwise the second time, an event can stand in
- * two files: readers tell by its id (G7).
+ * Writes events as files of JSON lines through the storage sink's writer, one file for each group and time window: `<table>/<type>/<window>/CDC_<id>_000001.jsonl`,
+ * with sidecar and index below `meta/` (spec storage-sink §5). A file exists for readers when the index names it. Each recorder numbers its files under ids of its own.
+ *
+ * A call that is made again writes nothing twice, whatever became of the one before. Only behind a crash, where another recorder begins with what is in the spill, an event can
+ * stand in two files: readers tell by its id (G7).
  *
  * Windows that are older than the hint `ttl` are removed whole, at most once per window.
  *
@@ -46,6 +48,7 @@ class ObjectStoreEvents implements EventHandler {
   #context: Context = createContext();
   #store: ObjectStore | null;
   #opening: Promise<ObjectStore> | null = null;
+  #files: EventFiles | null = null;
   /** Up to when each type's folder is cleaned up. */
   readonly #cleanedUpToMs = new Map<string, number>();
   /** When the last clean-up of a folder failed. */
@@ -61,22 +64,31 @@ class ObjectStoreEvents implements EventHandler {
   }
 
   async deliver(group: EventGroup, { signal }: { readonly signal: AbortSignal }): Promise<void> {
-    const files = filesOf(group);
+    const windows = windowsOf(group);
     try {
-      const store = await abortable(signal, () => this.#opened());
-      for (const { key, body } of files) await abortable(signal, () => store.put(key, [body]));
+      await abortable(signal, () => this.#write(windows, signal));
     } catch (error) {
       throw targetFailed(this.name, group, reasonOf(error), error);
     }
+    this.#files?.settled(group.events);
     await this.#cleanUp(group, signal);
   }
 
   async close(): Promise<void> {
+    this.#files = null;
     if (this.#uri === null) return;
     // One that still opens for a call that was given up would otherwise stay open.
     const store = this.#store ?? (await this.#opening?.catch(() => null));
     this.#store = null;
     await store?.close();
+  }
+
+  async #write(windows: ReadonlyMap<string, readonly EventLine[]>, signal: AbortSignal): Promise<void> {
+    const store = await this.#opened();
+    signal.throwIfAborted();
+    this.#files ??= new EventFiles(store, this.#context);
+    const files = this.#files;
+    for (const [folder, lines] of windows) await files.write(folder, lines, signal);
   }
 
   async #opened(): Promise<ObjectStore> {
@@ -101,64 +113,48 @@ class ObjectStoreEvents implements EventHandler {
     if ((this.#cleanedUpToMs.get(folder) ?? Number.NEGATIVE_INFINITY) >= cutoffMs) return;
     if (nowMs - (this.#failedMs.get(folder) ?? Number.NEGATIVE_INFINITY) < CLEAN_UP_RETRY_MS) return;
     try {
-      const isDone = await abortable(signal, () => removeBefore(store, folder, cutoffMs, signal));
-      if (isDone) this.#cleanedUpToMs.set(folder, cutoffMs);
+      if (await abortable(signal, () => this.#removeBefore(store, folder, cutoffMs, signal))) this.#cleanedUpToMs.set(folder, cutoffMs);
     } catch (error) {
       this.#failedMs.set(folder, nowMs);
       if (!signal.aborted) this.#context.logger.warn({ folder, reason: reasonOf(error) }, 'events beyond their ttl could not be removed');
     }
   }
-}
 
-/** Resolves to whether nothing is left of it: one call removes a bounded number of files. */
-async function removeBefore(store: ObjectStore, folder: string, cutoffMs: number, signal: AbortSignal): Promise<boolean> {
-  let removed = 0;
-  for await (const { key } of store.list(`${folder}/`)) {
-    if (signal.aborted) return false;
-    const window = matchWindow(key);
-    if (window === null) continue;
-    // Keys ascend with the beginnings of their windows.
-    if (window.startMs >= cutoffMs) return true;
-    if (window.endMs > cutoffMs) continue;
-    if (removed === REMOVED_MAX) return false;
-    await store.delete(key);
-    removed++;
+  /** Resolves to whether nothing is left of it: one call removes a bounded number of objects. */
+  async #removeBefore(store: ObjectStore, folder: string, cutoffMs: number, signal: AbortSignal): Promise<boolean> {
+    let removed = 0;
+    for await (const name of store.folders(`${folder}/`, textOfSecond(cutoffMs))) {
+      const window = windowOf(name);
+      if (window === null || window.endMs > cutoffMs) continue;
+      const path = `${folder}/${name}`;
+      // Data come before the index: a reader takes a file that is missing for one that was removed.
+      for await (const { key } of store.list(`${path}/`)) {
+        if (signal.aborted || removed === REMOVED_MAX) return false;
+        await store.delete(key);
+        removed++;
+      }
+      await store.removeEmptyFolders?.(path);
+      this.#files?.forget(path);
+    }
+    return true;
   }
-  return true;
 }
 
 const REMOVED_MAX = 1000;
 
-interface EventFile {
-  readonly key: string;
-  readonly body: Buffer;
-}
-
-/** One file per window; rows keep their order. */
-function filesOf(group: EventGroup): EventFile[] {
+/** The lines of a group by the folder of their window; rows keep their order, and those of one event stay together. */
+function windowsOf(group: EventGroup): ReadonlyMap<string, readonly EventLine[]> {
   const { windowMs } = hintTimes(group.hints);
   const built = buildRows(group);
   const lines = linesOf(built);
-  const windows = new Map<number, { readonly rows: EventRow[]; readonly lines: string[] }>();
-  for (const [index, row] of built.rows.entries()) {
-    const startMs = windowStartMs(Number(msOfNs(row.event.timestampNs)), windowMs);
-    let window = windows.get(startMs);
-    if (window === undefined) {
-      window = { rows: [], lines: [] };
-      windows.set(startMs, window);
-    }
-    window.rows.push(row);
-    window.lines.push(lines[index]!);
+  const ofType = typeFolder(group.table, group.type);
+  const windows = new Map<string, EventLine[]>();
+  for (const [index, { event }] of built.rows.entries()) {
+    const folder = `${ofType}/${windowName(windowStartMs(Number(msOfNs(event.timestampNs)), windowMs), windowMs)}`;
+    const line = { event, line: lines[index]! };
+    const window = windows.get(folder);
+    if (window === undefined) windows.set(folder, [line]);
+    else window.push(line);
   }
-  return Array.from(windows, ([startMs, window]) => {
-    const body = Buffer.from(`${window.lines.join('\n')}\n`);
-    let [firstNs, lastNs] = [window.rows[0]!.event.timestampNs, window.rows[0]!.event.timestampNs];
-    for (const { event } of window.rows) {
-      if (event.timestampNs < firstNs) firstNs = event.timestampNs;
-      if (event.timestampNs > lastNs) lastNs = event.timestampNs;
-    }
-    const hash = createHash('sha256').update(body).digest('hex').slice(0, 16);
-    const folder = eventFolder(group.table, group.type, startMs, windowMs);
-    return { key: `${folder}/${eventFileName(firstNs, lastNs, hash)}`, body };
-  });
+  return windows;
 }

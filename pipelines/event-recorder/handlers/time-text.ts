@@ -15,18 +15,11 @@ export function isoOfMs(ms: bigint | number): string {
   return new Date(Number(ms)).toISOString();
 }
 
-/** `20261122T054549.123456789Z`: for names, and in their order that of the times. */
-export function compactOfNs(ns: bigint): string {
-  return isoOfNs(ns).replace(/[-:]/g, '');
-}
-
-/** The other way; null for any other text. */
-export function nsOfCompact(text: string): bigint | null {
-  const match = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)\.(\d{9})Z$/.exec(text);
-  if (match === null) return null;
-  const [, year, month, day, hour, minute, second, fraction] = match;
-  const ms = Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`);
-  return Number.isNaN(ms) ? null : BigInt(ms) * 1_000_000n + BigInt(fraction!);
+/** What `isoOfNs` gave, the other way; null for any other text. */
+export function nsOfIso(text: string): bigint | null {
+  const match = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.(\d{9})Z$/.exec(text);
+  const ms = match === null ? Number.NaN : Date.parse(`${match[1]}Z`);
+  return Number.isNaN(ms) ? null : BigInt(ms) * 1_000_000n + BigInt(match![2]!);
 }
 
 /** The millisecond that a time stands in, before 1970 too. */

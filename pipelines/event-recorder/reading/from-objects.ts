@@ -1,12 +1,15 @@
-import { MillraceError, reasonOf } from '../../../lib/errors.ts';
-import { parseJson } from '../../../lib/formats/json.ts';
+import { MillraceError } from '../../../lib/errors.ts';
+import type { DispatcherId } from '../../../lib/events/index.ts';
+import { unescapeName } from '../../../lib/formats/storage-layout/index.ts';
 import type { ObjectStore } from '../../../lib/stores/index.ts';
-import { type EventFileKey, matchEventFile, typeFolder } from '../handlers/object-names.ts';
-import { nsOfCompact } from '../handlers/time-text.ts';
+import { mapBounded } from '../../storage-reader/map-bounded.ts';
+import { windowOf } from '../handlers/object-names.ts';
+import { EventNumbering, type NumberingPlace } from './event-numbering.ts';
 import { compareEvents, type EventFilter, RecentRows, type StoredEvent } from './stored-event.ts';
 
 /**
- * Reads what `objectStoreEvents` wrote, in the order of time over all tables and types, each row once. In memory are the files whose times overlap.
+ * Reads what `objectStoreEvents` wrote, as far as indexes name it, in the order of time over all tables and types, each row once. In memory are the files whose times
+ * overlap and one more of each numbering of their time windows: of each type and each run of a recorder there.
  *
  * @throws MR_EVENTS_UNREADABLE for a table that is not there, or a file that holds something else; and the store's own.
  */
@@ -14,29 +17,41 @@ export async function* eventsFromObjects(store: ObjectStore, filter: EventFilter
   const { sinceNs } = filter;
   const recent = new RecentRows();
   let waiting: StoredEvent[] = [];
-  for await (const { key, firstNs } of filesInOrder(store, await foldersOf(store, filter), sinceNs)) {
+  for await (const events of filesInOrder(store, await windowsOf(store, filter), sinceNs)) {
     waiting.sort(compareEvents);
     // Nothing that comes is older than this file's first event.
+    const firstNs = events[0]!.timestampNs;
     const end = waiting.findIndex(({ timestampNs }) => timestampNs >= firstNs);
     const ready = end < 0 ? waiting : waiting.slice(0, end);
     waiting = end < 0 ? [] : waiting.slice(end);
     for (const event of ready) if (recent.isNew(event)) yield event;
-    for (const event of await readFile(store, key)) if (sinceNs === undefined || event.timestampNs >= sinceNs) waiting.push(event);
+    for (const event of events) if (sinceNs === undefined || event.timestampNs >= sinceNs) waiting.push(event);
   }
   waiting.sort(compareEvents);
   for (const event of waiting) if (recent.isNew(event)) yield event;
 }
 
-/** The folders of tables and types that are asked for, as far as they are there. */
-async function foldersOf(store: ObjectStore, { table, types }: EventFilter): Promise<string[]> {
-  const folders = new Set<string>();
+/** A time window of a type. */
+interface Window {
+  readonly folder: string;
+  readonly startMs: number;
+}
+
+/** The windows that are asked for, as far as they are there, in order. */
+async function windowsOf(store: ObjectStore, { table, types, sinceNs }: EventFilter): Promise<Window[]> {
+  const windows: Window[] = [];
   const tables = new Set<string>();
-  for await (const { key } of store.list('')) {
-    const file = matchEventFile(key);
-    if (file === null) continue;
-    tables.add(file.table);
-    if (table !== undefined && file.table !== table) continue;
-    if (types === undefined || types.includes(file.type)) folders.add(typeFolder(file.table, file.type));
+  for await (const [ofTable, ofType] of typesIn(store)) {
+    const [name, type] = [unescapeName(ofTable), unescapeName(ofType)];
+    if (name === null || type === null) continue;
+    for await (const ofWindow of store.folders(`${ofTable}/${ofType}/`)) {
+      const bounds = windowOf(ofWindow);
+      if (bounds === null) continue;
+      tables.add(name);
+      if ((table !== undefined && name !== table) || types?.includes(type) === false) break;
+      const isOver = sinceNs !== undefined && BigInt(bounds.endMs) * NS_PER_MS <= sinceNs;
+      if (!isOver) windows.push({ folder: `${ofTable}/${ofType}/${ofWindow}`, startMs: bounds.startMs });
+    }
   }
   if (table !== undefined && !tables.has(table)) {
     const known = [...tables].join(', ') || 'none yet';
@@ -45,66 +60,47 @@ async function foldersOf(store: ObjectStore, { table, types }: EventFilter): Pro
       reason: `there is no table ${table} of events; there are: ${known}`,
     });
   }
-  return [...folders];
+  return windows.sort((a, b) => a.startMs - b.startMs);
 }
 
-interface ListedFile extends EventFileKey {
-  readonly key: string;
+const NS_PER_MS = 1_000_000n;
+
+async function* typesIn(store: ObjectStore): AsyncGenerator<[table: string, type: string]> {
+  for await (const table of store.folders('')) for await (const type of store.folders(`${table}/`)) yield [table, type];
 }
 
-/** Files of all folders by the time of their first event. The keys of one folder are in that order, as long as its time windows were of one width. */
-async function* filesInOrder(store: ObjectStore, folders: readonly string[], sinceNs: bigint | undefined): AsyncGenerator<ListedFile> {
-  const lists = folders.map((folder) => filesOf(store, folder, sinceNs));
-  try {
-    const heads = await Promise.all(lists.map(nextOf));
-    for (;;) {
-      let first = -1;
-      for (const [index, head] of heads.entries()) {
-        if (head !== null && (first < 0 || head.firstNs < heads[first]!.firstNs)) first = index;
-      }
-      if (first < 0) return;
-      yield heads[first]!;
-      heads[first] = await nextOf(lists[first]!);
+/** The events of one file after another, by the time of their first; a window is looked into when its turn comes. */
+async function* filesInOrder(
+  store: ObjectStore,
+  windows: readonly Window[],
+  sinceNs: bigint | undefined,
+): AsyncGenerator<readonly StoredEvent[]> {
+  let open: EventNumbering[] = [];
+  let next = 0;
+  for (;;) {
+    let first: EventNumbering | null = null;
+    for (const one of open) if (first === null || one.firstNs < first.firstNs) first = one;
+    const startMs = windows[next]?.startMs;
+    if (startMs !== undefined && (first === null || BigInt(startMs) * NS_PER_MS <= first.firstNs)) {
+      const from = next;
+      while (windows[next]?.startMs === startMs) next++;
+      const places = await mapBounded(windows.slice(from, next), (window) => numberingsIn(store, window));
+      const begun = await mapBounded(places.flat(), (place) => EventNumbering.begin(store, place, sinceNs));
+      open.push(...begun.filter((one) => one !== null));
+      continue;
     }
-  } finally {
-    await Promise.all(lists.map((list) => list.return(undefined)));
+    if (first === null) return;
+    const taken = first;
+    yield taken.events;
+    if (!(await taken.advance())) open = open.filter((one) => one !== taken);
   }
 }
 
-async function* filesOf(store: ObjectStore, folder: string, sinceNs: bigint | undefined): AsyncGenerator<ListedFile> {
-  for await (const { key } of store.list(`${folder}/`)) {
-    const file = matchEventFile(key);
-    if (file !== null && (sinceNs === undefined || file.lastNs >= sinceNs)) yield { ...file, key };
+async function numberingsIn(store: ObjectStore, { folder }: Window): Promise<NumberingPlace[]> {
+  const places: NumberingPlace[] = [];
+  for await (const { key } of store.list(`${folder}/meta/CDC_`)) {
+    const id = /\/CDC_([0-9a-f]{32})\.index$/.exec(key)?.[1];
+    if (id !== undefined) places.push({ folder, id: id as DispatcherId, indexPath: key });
   }
-}
-
-async function nextOf(list: AsyncGenerator<ListedFile>): Promise<ListedFile | null> {
-  const { done, value } = await list.next();
-  return done === true ? null : value;
-}
-
-async function readFile(store: ObjectStore, key: string): Promise<StoredEvent[]> {
-  // Its clean-up may have been faster.
-  const content = await store.get(key);
-  if (content === null) return [];
-  try {
-    return content.toString().trimEnd().split('\n').map(parseLine);
-  } catch (error) {
-    throw new MillraceError('MR_EVENTS_UNREADABLE', { uri: store.uri, reason: `${key} holds no events (${reasonOf(error)})` }, error);
-  }
-}
-
-function parseLine(line: string): StoredEvent {
-  const { timestamp, type, event_table: table, event_id: id, event_row: row, event_seq: seq } = parseJson(line) as Record<string, unknown>;
-  const timestampNs = typeof timestamp === 'string' ? nsOfCompact(timestamp.replace(/[-:]/g, '')) : null;
-  if (timestampNs === null) throw new Error('a line without a timestamp');
-  return {
-    line,
-    timestampNs,
-    type: String(type),
-    table: String(table),
-    id: String(id),
-    row: Number(row),
-    seq: BigInt(seq as number | bigint),
-  };
+  return places;
 }

@@ -1,9 +1,15 @@
-import type { RowIdentity } from '../handlers/event-line.ts';
+import { identityOf, type RowIdentity } from '../handlers/event-line.ts';
 
 /** One row of an event as it is stored. */
 export interface StoredEvent extends RowIdentity {
   /** A line of JSON as `lineOf` makes it. */
   readonly line: string;
+}
+
+/** The rows of a file of JSON lines. Throws for what holds something else. */
+export function parseEvents(content: Buffer): StoredEvent[] {
+  const lines = content.toString().trimEnd().split('\n');
+  return lines.map((line) => ({ ...identityOf(line), line }));
 }
 
 /** Which events are read. */

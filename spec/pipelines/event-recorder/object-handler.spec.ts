@@ -1,5 +1,10 @@
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { describe, expect, it } from '@jest/globals';
 import { createContext, type Logger } from '../../../lib/flow/index.ts';
+import { describeFile, parsePositions } from '../../../lib/formats/storage-layout/index.ts';
 import { MemoryStore } from '../../../lib/stores/index.ts';
 import { type ColumnSpec, type EventGroup, isRetryable } from '../../../pipelines/event-recorder/event.ts';
 import { objectStoreEvents } from '../../../pipelines/event-recorder/handlers/object-store.ts';
@@ -7,12 +12,17 @@ import { eventsFromObjects } from '../../../pipelines/event-recorder/reading/fro
 import type { EventFilter } from '../../../pipelines/event-recorder/reading/stored-event.ts';
 import { manualClock } from '../../support/manual-clock.ts';
 import { all, FIRST_TRY, groupOf, HINTS, NOON_NS } from './events.ts';
+import { publishedIds } from './published-events.ts';
 
 const DAY_MS = 86_400_000;
 const DAY_NS = BigInt(DAY_MS) * 1_000_000n;
 
 async function keysOf(store: MemoryStore): Promise<string[]> {
   return (await all(store.list(''))).map(({ key }) => key);
+}
+
+async function dataIn(store: MemoryStore): Promise<string[]> {
+  return (await keysOf(store)).filter((key) => key.endsWith('.jsonl'));
 }
 
 async function idsOf(store: MemoryStore, filter?: EventFilter): Promise<string[]> {
@@ -32,28 +42,57 @@ describe('objectStoreEvents', () => {
     ];
     const rows = [[Buffer.from([0, 255]), 2n ** 64n - 1n, 0, Number.NaN, { a: 1 }, true], Array(6).fill(null)];
     await objectStoreEvents({ store }).deliver(groupOf([{ type: 'a.b', payload: ['é'], extraSchema, extraRows: rows }]), FIRST_TRY);
-    const [key, ...others] = await keysOf(store);
-    expect(others).toEqual([]);
-    expect(key).toMatch(
-      /^events\/a\.b\/20261122T000000Z_20261123T000000Z\/20261122T054549\.123456790Z_20261122T054549\.123456790Z_[0-9a-f]{16}\.jsonl$/,
-    );
+    const keys = await keysOf(store);
+    const id = /CDC_([0-9a-f]{32})_000001\.jsonl$/.exec(keys[0]!)?.[1];
+    const folder = 'events/a.b/20261122T000000Z_20261123T000000Z';
+    expect(keys).toEqual([
+      `${folder}/CDC_${id}_000001.jsonl`,
+      `${folder}/meta/CDC_${id}.index`,
+      `${folder}/meta/CDC_${id}_000001.positions`,
+    ]);
+    const [data, index, sidecar] = await Promise.all(keys.map((key) => store.get(key)));
     const base = `{"timestamp":"2026-11-22T05:45:49.123456790Z","type":"a.b","event_table":"events","event_id":"e0001"`;
-    expect((await store.get(key!))?.toString()).toBe(
+    expect(index?.toString()).toBe(`CDC_${id}_000001.jsonl\n`);
+    expect(parsePositions(sidecar!.toString(), 'x')).toEqual({
+      ...describeFile([data!], [{ commitTs: 1n, first: 0, last: 1 }]),
+      dispatcher: id,
+    });
+    expect(data?.toString()).toBe(
       `${base},"event_row":0,"event_seq":1,"payload":["é"],"b":"AP8=","u":18446744073709551615,"at":"1970-01-01T00:00:00.000Z","f":"NaN","j":{"a":1},"ok":true}\n` +
         `${base},"event_row":1,"event_seq":1,"payload":["é"]}\n`,
     );
   });
 
-  it('G7: a group that is delivered again replaces its file; one that was cut otherwise is read once', async () => {
+  it('each further file of a window is numbered, and the index names the newest', async () => {
+    const store = new MemoryStore('numbered');
+    const handler = objectStoreEvents({ store });
+    for (const from of [1n, 3n, 5n]) await handler.deliver(groupOf([{ type: 'a' }, { type: 'a' }], { from }), FIRST_TRY);
+    expect((await dataIn(store)).map((key) => key.slice(-12))).toEqual(['000001.jsonl', '000002.jsonl', '000003.jsonl']);
+    const index = (await keysOf(store)).find((key) => key.endsWith('.index'));
+    expect((await store.get(index!))?.toString()).toMatch(/_000003\.jsonl\n$/);
+    expect(await publishedIds(store)).toEqual(['e0001', 'e0002', 'e0003', 'e0004', 'e0005', 'e0006']);
+  });
+
+  it('recorders write side by side, each under a numbering of its own', async () => {
+    const store = new MemoryStore('side-by-side');
+    const handlers = [1, 2].map(() => objectStoreEvents({ store }));
+    for (const round of [0n, 1n]) {
+      const groups = [1n, 2n].map((n) => groupOf([{ type: 'a' }], { from: 2n * round + n }));
+      await Promise.all(handlers.map((handler, index) => handler.deliver(groups[index]!, FIRST_TRY)));
+    }
+    expect(new Set((await dataIn(store)).map((key) => key.slice(0, -13))).size).toBe(2);
+    expect(await idsOf(store)).toEqual(['e0001', 'e0002', 'e0003', 'e0004']);
+  });
+
+  it('a handler that is closed and opened again begins another numbering: nobody knows what became of the calls before', async () => {
     const store = new MemoryStore('again');
     const handler = objectStoreEvents({ store });
-    const group = groupOf([{ type: 'a', extraRows: [[], []] }, { type: 'a' }, { type: 'a' }]);
-    await handler.deliver(group, FIRST_TRY);
-    await handler.deliver(group, FIRST_TRY);
-    expect(await keysOf(store)).toHaveLength(1);
-    await handler.deliver({ ...group, events: group.events.slice(1) }, FIRST_TRY);
-    expect(await keysOf(store)).toHaveLength(2);
-    expect(await idsOf(store)).toEqual(['e0001', 'e0001/1', 'e0002', 'e0003']);
+    await handler.deliver(groupOf([{ type: 'a' }]), FIRST_TRY);
+    await handler.close?.();
+    await handler.open?.(createContext());
+    await handler.deliver(groupOf([{ type: 'a' }], { from: 2n }), FIRST_TRY);
+    expect((await dataIn(store)).map((key) => key.slice(-12))).toEqual(['000001.jsonl', '000001.jsonl']);
+    expect(await idsOf(store)).toEqual(['e0001', 'e0002']);
   });
 
   it('events of two windows stand in two files', async () => {
@@ -63,7 +102,7 @@ describe('objectStoreEvents', () => {
       groupOf([{ type: 'a' }, { type: 'a', timestampNs: -1n }, { type: 'a' }], { hints }),
       FIRST_TRY,
     );
-    expect((await keysOf(store)).map((key) => key.split('/')[2])).toEqual([
+    expect((await dataIn(store)).map((key) => key.split('/')[2])).toEqual([
       '19691231T180000Z_19700101T000000Z',
       '20261122T000000Z_20261122T060000Z',
     ]);
@@ -92,23 +131,45 @@ describe('objectStoreEvents', () => {
     clock.advance(DAY_MS);
     await handler.deliver(old('short', 0n, 4n), FIRST_TRY);
     expect((await idsOf(store)).toSorted()).toEqual(['e0003', 'e0004']);
+    // Data, sidecars and indexes.
+    expect((await keysOf(store)).filter((key) => key.startsWith('events/short/'))).toHaveLength(3);
+    // And an event of a time that was removed finds its place.
+    await handler.deliver(old('short', 9n, 5n), FIRST_TRY);
+    expect((await idsOf(store)).toSorted()).toEqual(['e0003', 'e0004', 'e0005']);
   });
 
-  it('C5.31: removes 1,000 files with one delivery at most, and goes on with the next', async () => {
+  it('C5.31: removes 1,000 objects with one delivery at most, and goes on with the next', async () => {
     const clock = manualClock();
     clock.advance(Number(NOON_NS / 1_000_000n));
     const store = new MemoryStore('many');
     const handler = objectStoreEvents({ store });
     await handler.open?.(createContext({ clock }));
     for (let n = 0; n < 1001; n++) {
-      const at = `20200101T000000.${String(n).padStart(9, '0')}Z`;
-      await store.put(`events/a/20200101T000000Z_20200102T000000Z/${at}_${at}_0123456789abcdef.jsonl`, [Buffer.from('\n')]);
+      const number = String(n).padStart(6, '0');
+      await store.put(`events/a/20200101T000000Z_20200102T000000Z/CDC_${'0'.repeat(32)}_${number}.jsonl`, [Buffer.from('\n')]);
     }
     const filesLeft = async (from: bigint) => {
       await handler.deliver(groupOf([{ type: 'a' }], { from, hints: { ...HINTS, ttl: '1d' } }), FIRST_TRY);
       return (await keysOf(store)).filter((key) => key.includes('/2020')).length;
     };
     expect([await filesLeft(1n), await filesLeft(2n)]).toEqual([1, 0]);
+  });
+
+  it('C5.31: on a file system not even the folder of a removed window stays', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'millrace-events-ttl-'));
+    try {
+      const handler = objectStoreEvents({ uri: pathToFileURL(dir).href });
+      const clock = manualClock();
+      clock.advance(Number(NOON_NS / 1_000_000n));
+      await handler.open?.(createContext({ clock }));
+      await handler.deliver(groupOf([{ type: 'a', timestampNs: NOON_NS - 9n * DAY_NS }]), FIRST_TRY);
+      expect(await readdir(join(dir, 'events/a'))).toEqual(['20261113T000000Z_20261114T000000Z']);
+      await handler.deliver(groupOf([{ type: 'a' }], { from: 2n, hints: { ...HINTS, ttl: '7d' } }), FIRST_TRY);
+      expect(await readdir(join(dir, 'events/a'))).toEqual(['20261122T000000Z_20261123T000000Z']);
+      await handler.close?.();
+    } finally {
+      await rm(dir, { recursive: true, force: true });
+    }
   });
 
   it('C5.31: a window of another width is kept while it may hold what is not beyond the ttl', async () => {
@@ -138,12 +199,12 @@ describe('objectStoreEvents', () => {
     clock.advance(Number(NOON_NS / 1_000_000n));
     await handler.open?.(createContext({ logger, clock }));
     const group = groupOf([{ type: 'a' }], { hints: { ...HINTS, ttl: '90d' } });
-    store.put = () => Promise.reject(new Error('no room'));
+    store.putIfAbsent = () => Promise.reject(new Error('no room'));
     const error = await handler.deliver(group, FIRST_TRY).catch((failure: unknown) => failure);
     expect(error).toMatchObject({ code: 'MR_EVENT_TARGET_FAILED', message: expect.stringContaining('no room') });
     expect(isRetryable(error)).toBe(true);
-    Reflect.deleteProperty(store, 'put');
-    store.list = () => {
+    Reflect.deleteProperty(store, 'putIfAbsent');
+    store.folders = () => {
       throw new Error('no list');
     };
     await handler.deliver(group, FIRST_TRY);
@@ -157,7 +218,7 @@ describe('objectStoreEvents', () => {
 
   it('a call that is given up rejects though the store never answers', async () => {
     const store = new MemoryStore('hangs');
-    store.put = () => new Promise(() => {});
+    store.putIfAbsent = () => new Promise(() => {});
     const giveUp = new AbortController();
     const delivered = objectStoreEvents({ store }).deliver(groupOf([{ type: 'a' }]), { signal: giveUp.signal, attempt: 1 });
     giveUp.abort();
@@ -179,57 +240,5 @@ describe('objectStoreEvents', () => {
   it('refuses a URI beside a store without repeating its credentials', () => {
     const options = { uri: 's3://b/x?access-key=A&secret-access-key=hunter2', store: new MemoryStore('x') };
     expect(() => objectStoreEvents(options)).toThrow('option uri is s3://b/x?access-key=***&secret-access-key=***; it must be');
-  });
-});
-
-describe('eventsFromObjects', () => {
-  async function filled(): Promise<MemoryStore> {
-    const store = new MemoryStore('filled');
-    const handler = objectStoreEvents({ store });
-    const at = (type: string, table: string, ns: bigint, from: bigint) =>
-      handler.deliver(
-        groupOf(
-          [
-            { type, table, timestampNs: NOON_NS + ns },
-            { type, table, timestampNs: NOON_NS + ns + 5n },
-          ],
-          { from },
-        ),
-        FIRST_TRY,
-      );
-    await at('a', 'events', 0n, 1n);
-    await at('b', 'events', 2n, 3n);
-    await at('a', 'others', 1n, 5n);
-    await at('a', 'events', 20n, 7n);
-    return store;
-  }
-
-  it('gives the events of all tables and types in the order of their time', async () => {
-    expect(await idsOf(await filled())).toEqual(['e0001', 'e0005', 'e0003', 'e0002', 'e0006', 'e0004', 'e0007', 'e0008']);
-  });
-
-  it.each<[EventFilter, string[]]>([
-    [{ table: 'events' }, ['e0001', 'e0003', 'e0002', 'e0004', 'e0007', 'e0008']],
-    [{ types: ['b'] }, ['e0003', 'e0004']],
-    [{ types: ['none'] }, []],
-    [{ sinceNs: NOON_NS + 6n }, ['e0006', 'e0004', 'e0007', 'e0008']],
-  ])('gives only what %o asks for', async (filter, ids) => {
-    expect(await idsOf(await filled(), filter)).toEqual(ids);
-  });
-
-  it('says which tables there are where one is asked for that is not there', async () => {
-    await expect(idsOf(await filled(), { table: 'audit' })).rejects.toMatchObject({
-      code: 'MR_EVENTS_UNREADABLE',
-      message: expect.stringContaining('there are: events, others'),
-    });
-  });
-
-  it('says which file holds no events, and leaves other objects alone', async () => {
-    const store = await filled();
-    await store.put('readme.txt', [Buffer.from('x')]);
-    expect(await idsOf(store)).toHaveLength(8);
-    const [key] = await keysOf(store);
-    await store.put(key!, [Buffer.from('{"a":1}\n')]);
-    await expect(idsOf(store)).rejects.toMatchObject({ code: 'MR_EVENTS_UNREADABLE', message: expect.stringContaining(key!) });
   });
 });

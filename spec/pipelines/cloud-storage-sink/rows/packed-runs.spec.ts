@@ -2,7 +2,8 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { RowBlockBuilder } from '../../../../lib/events/index.ts';
 import { type PositionRun, parsePositions, rowsOfRuns, runsOf } from '../../../../lib/formats/storage-layout/index.ts';
-import { PackedRuns, sidecarOf } from '../../../../pipelines/cloud-storage-sink/rows/packed-runs.ts';
+import { PackedRuns } from '../../../../pipelines/cloud-storage-sink/rows/packed-runs.ts';
+import { sidecarOf } from '../../../../pipelines/storage-writer/sidecar.ts';
 import { table } from '../../../support/sink-world.ts';
 
 const users = table('users', 1n, ['id'], ['id']);

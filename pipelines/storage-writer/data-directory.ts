@@ -1,24 +1,25 @@
-import { isMillraceError, MillraceError, reasonOf } from '../../../lib/errors.ts';
-import type { DispatcherId, Position, Table } from '../../../lib/events/index.ts';
-import { crc32Of } from '../../../lib/formats/checksum.ts';
+import { isMillraceError, MillraceError, reasonOf } from '../../lib/errors.ts';
+import type { DispatcherId, Position } from '../../lib/events/index.ts';
+import type { Context } from '../../lib/flow/index.ts';
+import { crc32Of } from '../../lib/formats/checksum.ts';
 import {
   dataFilePath,
   fileStem,
   indexFilePath,
+  type PathOptions,
   type Positions,
   parseIndexFile,
   parsePositions,
   positionsPath,
   stringifyIndexFile,
-} from '../../../lib/formats/storage-layout/index.ts';
-import type { ObjectBody, ObjectVersion, VersionedObject } from '../../../lib/stores/index.ts';
-import { type PackedRuns, sidecarOf } from '../rows/packed-runs.ts';
-import type { Target } from '../target.ts';
+} from '../../lib/formats/storage-layout/index.ts';
+import type { ObjectBody, ObjectStore, ObjectVersion, VersionedObject } from '../../lib/stores/index.ts';
+import { type SidecarRuns, sidecarOf } from './sidecar.ts';
 
 /** What a data file holds. */
 export interface FileContent {
   readonly rows: number;
-  readonly runs: readonly PackedRuns[];
+  readonly runs: readonly SidecarRuns[];
   readonly body: ObjectBody;
   /** Of the whole body. */
   readonly bytes: number;
@@ -28,8 +29,18 @@ export interface FileContent {
 /** What stands in the place of the next sidecar is read only where it is to be written. */
 type Purpose = 'to look' | 'to write';
 
-/** What a directory needs of its target. */
-type DirectoryTarget = Pick<Target, 'store' | 'paths' | 'encoder' | 'epoch' | 'seen' | 'context'>;
+/** What a directory needs of whoever writes there. */
+export interface DirectoryTarget {
+  readonly store: ObjectStore;
+  readonly paths: PathOptions;
+  /** What its data files end in, such as `.json`. */
+  readonly encoder: { readonly extension: string };
+  /** Whether the writer still is the one that writes there: throws MR_STALE_EPOCH. */
+  readonly epoch: { check(): Promise<void> };
+  /** By index file: the number of the newest file when the writer looked how far it had come, until it writes there. */
+  readonly seen: Map<string, number>;
+  readonly context: Pick<Context, 'logger' | 'events'>;
+}
 
 /**
  * The data files of one directory, numbered from 1. A file is published by the index file, which names the newest; a reader sees nothing else.
@@ -74,16 +85,17 @@ export class DataDirectory {
    * Takes the next number, with a file that has no rows: whoever opened the directory before and has a file of that number under way finds it taken. It is not
    * published: readers see it only where files behind it are.
    *
+   * @param header what each file begins with; null: nothing.
    * @throws MR_FOREIGN_FILE when something was published since this run looked; MR_STALE_EPOCH
    */
-  static async seal(target: DirectoryTarget, path: string, table: Table): Promise<void> {
-    const directory = new DataDirectory(target, path, table.dispatcher);
+  static async seal(target: DirectoryTarget, path: string, dispatcher: DispatcherId, header: Buffer | null): Promise<void> {
+    const directory = new DataDirectory(target, path, dispatcher);
     const isTaken = await directory.#catchUpIfOurs('to write');
     await directory.#checkSeen();
     if (isTaken) return;
     await target.epoch.check();
-    const header = target.encoder.header(table) ?? Buffer.alloc(0);
-    await directory.#put({ rows: 0, runs: [], body: [header], bytes: header.length, crc32: crc32Of(header) }, table.dispatcher);
+    const body = header ?? Buffer.alloc(0);
+    await directory.#put({ rows: 0, runs: [], body: [body], bytes: body.length, crc32: crc32Of(body) }, dispatcher);
     target.seen.delete(directory.#indexPath);
   }
 
@@ -110,9 +122,19 @@ export class DataDirectory {
     return this.#indexVersion !== null;
   }
 
+  /** The number of the newest published file; 0 when there is none. */
+  get newest(): number {
+    return this.#last;
+  }
+
   /** Where the next file goes. */
   get nextFile(): string {
-    return this.#fileOf(this.#last + 1);
+    return this.fileAt(this.#last + 1);
+  }
+
+  /** Where the file of a number is, or would be. */
+  fileAt(number: number): string {
+    return dataFilePath(this.path, fileStem(number, this.#dispatcher, this.#target.paths), this.#target.encoder.extension);
   }
 
   /**
@@ -152,10 +174,6 @@ export class DataDirectory {
 
   get #indexPath(): string {
     return indexFilePath(this.path, this.#dispatcher, this.#target.paths);
-  }
-
-  #fileOf(number: number): string {
-    return dataFilePath(this.path, fileStem(number, this.#dispatcher, this.#target.paths), this.#target.encoder.extension);
   }
 
   #sidecarOf(number: number): string {
@@ -262,7 +280,7 @@ export class DataDirectory {
     await this.#publish();
     const { logger, events } = this.#target.context;
     events.record('file_adopted', () => ({ path, rows: described.rows }));
-    logger.info({ path, rows: described.rows }, 'published a whole file that an earlier run had left behind its index');
+    logger.info({ path, rows: described.rows }, 'published a whole file that had been left behind its index');
   }
 
   /** What the sidecar of a published file says of it; null where it says nothing. */
@@ -271,7 +289,7 @@ export class DataDirectory {
     const content = await this.#target.store.get(path);
     if (content === null) return null;
     const positions = parsePositions(content.toString(), path);
-    return positions.alternatives === undefined ? positions : this.#matching(this.#fileOf(number), positions);
+    return positions.alternatives === undefined ? positions : this.#matching(this.fileAt(number), positions);
   }
 
   /** Which description of a file is of what it holds; null when none is. */
