@@ -3,6 +3,7 @@ import { mkdir, readdir, readFile, rename, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../flow/index.ts';
 import { contentVersion } from './content-version.ts';
+import { removeFile } from './node-files.ts';
 import type { ObjectVersion } from './object-store.ts';
 import { systemCode } from './system-code.ts';
 
@@ -11,7 +12,7 @@ export interface Replacement {
   /** The file to be replaced. */
   readonly path: string;
   readonly key: string;
-  readonly expected: ObjectVersion | null;
+  readonly expected: ObjectVersion;
   /** The folder of temporaries, on the same file system. */
   readonly temporaries: string;
   readonly clock: Clock;
@@ -41,15 +42,21 @@ export async function replaceIf(replacement: Replacement): Promise<boolean> {
     const token = replacement.temporary();
     await take(replacement, lock, token);
     const held = join(lock, token);
+    let isHeld = true;
     try {
       if ((await versionAt(path)) !== expected) return false;
-      await replacement.place((target) => rename(held, target));
+      await replacement.place(async (target) => {
+        await rename(held, target);
+        isHeld = false;
+      });
       return true;
     } catch (error) {
       // Robbed, unless the folder of the target is what is missing.
       if (systemCode(error) !== 'ENOENT' || (await isThere(held))) throw error;
     } finally {
-      await giveBack(lock, held);
+      if (isHeld) await removeFile(held).catch(() => {});
+      // One that is another's by now holds something, and stays.
+      await rmdir(lock).catch(() => {});
     }
   }
 }
@@ -98,12 +105,6 @@ async function holderOf(lock: string): Promise<string | null> {
 async function rob(lock: string, to: string): Promise<void> {
   await renameFolder(lock, to);
   await rm(to, { recursive: true, force: true });
-}
-
-async function giveBack(lock: string, held: string): Promise<void> {
-  await rm(held, { force: true }).catch(() => {});
-  // One that is another's by now holds something, and stays.
-  await rmdir(lock).catch(() => {});
 }
 
 async function versionAt(path: string): Promise<ObjectVersion | null> {

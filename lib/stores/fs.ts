@@ -11,7 +11,7 @@ import { contentVersion } from './content-version.ts';
 import { makeFolderDurably, writeDurably } from './durable-file.ts';
 import { replaceIf } from './fs-replace.ts';
 import { checkFolder, checkKey, checkPrefix, compareUtf8, RESERVED_FOLDER } from './keys.ts';
-import { nodeFiles } from './node-files.ts';
+import { nodeFiles, removeFile } from './node-files.ts';
 import type {
   ObjectBody,
   ObjectInfo,
@@ -86,7 +86,7 @@ class FsStore implements ObjectStore {
       try {
         await this.#place(key, (path) => rename(temporary, path));
       } catch (error) {
-        await rm(temporary, { force: true });
+        await removeFile(temporary);
         throw error;
       }
     });
@@ -108,7 +108,7 @@ class FsStore implements ObjectStore {
         });
         return isMine;
       } finally {
-        await rm(temporary, { force: true });
+        await removeFile(temporary);
       }
     });
   }
@@ -116,15 +116,7 @@ class FsStore implements ObjectStore {
   async putIf(key: string, body: ObjectBody, expected: ObjectVersion | null): Promise<ObjectVersion | null> {
     checkKey(key);
     const pieces = await piecesOf(body, { key, uri: this.uri });
-    const isMine = await this.#attempt('put', key, () =>
-      replaceIf({
-        ...{ path: this.#pathOf(key), key, expected, temporaries: this.#temporaries, clock: this.#clock },
-        temporary: temporaryName,
-        isGone: (name) => isStale(name, 0),
-        write: (path) => writeDurably(path, pieces, 'wx'),
-        place: (action) => this.#place(key, action),
-      }),
-    );
+    const isMine = expected === null ? await this.putIfAbsent(key, pieces) : await this.#replace(key, pieces, expected);
     return isMine ? contentVersion(Buffer.concat(pieces)) : null;
   }
 
@@ -248,6 +240,18 @@ class FsStore implements ObjectStore {
   /** Whoever wrote what is there can have been killed before its name was durable. Who writes here too may rely on it; readers write nothing. */
   async #makeNamesDurable(key: string): Promise<void> {
     if (this.#access === 'write') await this.#attempt('put', key, () => this.#place(key, async () => {}));
+  }
+
+  #replace(key: string, pieces: readonly Uint8Array[], expected: ObjectVersion): Promise<boolean> {
+    return this.#attempt('put', key, () =>
+      replaceIf({
+        ...{ path: this.#pathOf(key), key, expected, temporaries: this.#temporaries, clock: this.#clock },
+        temporary: temporaryName,
+        isGone: (name) => isStale(name, 0),
+        write: (path) => writeDurably(path, pieces, 'wx'),
+        place: (action) => this.#place(key, action),
+      }),
+    );
   }
 
   async #writeTemporary(key: string, body: ObjectBody): Promise<string> {

@@ -1,4 +1,4 @@
-import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat, unlink } from 'node:fs/promises';
 import type { DiskFile, DiskFiles, DiskOpenFlags } from './disk.ts';
 import { systemCode } from './system-code.ts';
 
@@ -7,7 +7,7 @@ export const nodeFiles: DiskFiles = {
   open: async (path, flags) => new NodeFile(await open(path, FLAGS[flags])),
   readFile: (path) => readFile(path),
   rename: (from, to) => rename(from, to),
-  remove: (path) => rm(path, { force: true }),
+  remove: removeFile,
   removeTree: (path) => rm(path, { force: true, recursive: true }),
 
   async stat(path) {
@@ -48,6 +48,15 @@ export const nodeFiles: DiskFiles = {
     }
   },
 };
+
+/** Removes a file, if it is there: `rm` asks three times what it is. */
+export async function removeFile(path: string): Promise<void> {
+  try {
+    await unlink(path);
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') throw error;
+  }
+}
 
 const FLAGS: Readonly<Record<DiskOpenFlags, string>> = { r: 'r', w: 'w+', wx: 'wx+', a: 'a+' };
 
@@ -109,4 +118,4 @@ class NodeFile implements DiskFile {
 
 /** One system call writes at most this much, so that a big object neither pins the thread pool nor meets the kernel's bound of 1024 pieces. */
 const BATCH_PIECES = 512;
-const BATCH_BYTES = 8 * 1024 * 1024;
+const BATCH_BYTES = 32 * 1024 * 1024;

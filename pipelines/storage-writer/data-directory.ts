@@ -56,8 +56,13 @@ export class DataDirectory {
   readonly path: string;
   readonly #target: DirectoryTarget;
   readonly #dispatcher: DispatcherId;
-  #last: number;
-  #indexVersion: ObjectVersion | null;
+  /** The newest file that is published, or has no rows. */
+  #last = 0;
+  /** The newest file that is there. */
+  #written = 0;
+  #indexVersion: ObjectVersion | null = null;
+  /** The index is written once at a time. */
+  #publishing: Promise<void> = Promise.resolve();
   /** What stands in the place of the next sidecar. */
   #left: VersionedObject | null = null;
 
@@ -65,8 +70,6 @@ export class DataDirectory {
     this.#target = target;
     this.path = path;
     this.#dispatcher = dispatcher;
-    this.#last = 0;
-    this.#indexVersion = null;
   }
 
   /**
@@ -129,7 +132,7 @@ export class DataDirectory {
 
   /** Where the next file goes. */
   get nextFile(): string {
-    return this.fileAt(this.#last + 1);
+    return this.fileAt(this.#written + 1);
   }
 
   /** Where the file of a number is, or would be. */
@@ -138,16 +141,18 @@ export class DataDirectory {
   }
 
   /**
-   * Writes a file and publishes it: sidecar, then data, then index (spec storage-sink §5.3). A crash in between leaves at most one whole file
-   * behind the index. Of a file that somebody else wrote meanwhile neither the data nor what describes it is lost.
+   * Writes a file and publishes it: sidecar, then data, then index (spec storage-sink §5.3). A crash in between leaves at most one whole file behind the index, two where
+   * the next one was begun. Of a file that somebody else wrote meanwhile neither the data nor what describes it is lost.
    *
    * @param dispatcher whose rows these are.
+   * @param handOn is called when the file is there: the next one may be begun, while this one is published. Files are published in order.
    * @throws MR_STALE_EPOCH when another run has taken over; MR_FOREIGN_FILE when somebody else wrote a file of that number meanwhile.
    */
-  async write(content: FileContent, dispatcher: DispatcherId): Promise<void> {
+  async write(content: FileContent, dispatcher: DispatcherId, handOn: () => void = () => {}): Promise<void> {
     await this.#target.epoch.check();
-    await this.#put(content, dispatcher);
-    await this.#publish();
+    const number = await this.#put(content, dispatcher);
+    handOn();
+    await this.#publish(number);
     this.#target.seen.delete(this.#indexPath);
   }
 
@@ -169,7 +174,7 @@ export class DataDirectory {
   }
 
   get #nextSidecar(): string {
-    return this.#sidecarOf(this.#last + 1);
+    return this.#sidecarOf(this.#written + 1);
   }
 
   get #indexPath(): string {
@@ -216,11 +221,12 @@ export class DataDirectory {
     const { store, encoder } = this.#target;
     const index = await store.getVersioned(this.#indexPath);
     this.#last = index === null ? 0 : parseIndexFile(index.content.toString(), encoder.extension, this.#indexPath);
+    this.#written = Math.max(this.#written, this.#last);
     this.#indexVersion = index?.version ?? null;
   }
 
-  /** Writes the next file, and what describes it. */
-  async #put({ body, ...content }: FileContent, dispatcher: DispatcherId): Promise<void> {
+  /** Writes the next file, and what describes it. Gives its number. */
+  async #put({ body, ...content }: FileContent, dispatcher: DispatcherId): Promise<number> {
     const { store, epoch } = this.#target;
     const path = this.nextFile;
     await this.#describe(content, dispatcher);
@@ -229,6 +235,7 @@ export class DataDirectory {
       throw this.#foreign(path, 'another process wrote it at this moment');
     }
     this.#left = null;
+    return ++this.#written;
   }
 
   /** Writes the sidecar of the next file. What stands there already describes a file that never came, or comes late. */
@@ -243,19 +250,27 @@ export class DataDirectory {
     }
   }
 
-  async #publish(): Promise<void> {
+  /** Resolves when a file is published. The index names the newest that is there by then, so one may publish several. */
+  #publish(number: number): Promise<void> {
+    this.#publishing = this.#publishBehind(this.#publishing, number);
+    return this.#publishing;
+  }
+
+  async #publishBehind(others: Promise<void>, number: number): Promise<void> {
+    await others;
+    if (this.#last >= number) return;
     const { store, epoch } = this.#target;
-    const number = this.#last + 1;
-    const name = this.nextFile.slice(this.path.length + 1);
+    const newest = this.#written;
+    const name = this.fileAt(newest).slice(this.path.length + 1);
     const version = await store.putIf(this.#indexPath, [Buffer.from(stringifyIndexFile(name))], this.#indexVersion);
     if (version !== null) {
-      this.#last = number;
+      this.#last = newest;
       this.#indexVersion = version;
       return;
     }
     await this.#readIndex();
     // Whoever found the file whole has published it.
-    if (this.#last === number) return;
+    if (this.#last >= number) return;
     await epoch.check();
     throw this.#foreign(this.#indexPath, 'another process wrote it at this moment');
   }
@@ -273,11 +288,12 @@ export class DataDirectory {
     }
     const described = await this.#matching(path, positions);
     if (described === null) throw this.#foreign(path, 'it is not the file that its sidecar describes');
+    this.#written++;
     if (described.rows === 0) {
       this.#last++;
       return;
     }
-    await this.#publish();
+    await this.#publish(this.#written);
     const { logger, events } = this.#target.context;
     events.record('file_adopted', () => ({ path, rows: described.rows }));
     logger.info({ path, rows: described.rows }, 'published a whole file that had been left behind its index');

@@ -1,9 +1,12 @@
-/** One piece of work of a lane; lanes run beside each other, the jobs of one lane strictly in order. */
-export type Job = () => Promise<void>;
+/**
+ * One piece of work of a lane; lanes run beside each other, the jobs of one lane start strictly in order. One that calls `handOn` lets the next one start before it
+ * has ended, if that is one that may.
+ */
+export type Job = (handOn: () => void) => Promise<void>;
 
 /**
  * Runs jobs: those of one lane one after another, those of different lanes beside each other, at most `parallel` at once. A slow lane occupies one
- * place and holds up nobody else.
+ * place, two where jobs hand on, and holds up nobody else.
  *
  * The first job that fails stops the queue: nothing further is started, `onError` hears the error once. Whoever fills the queue bounds it.
  */
@@ -32,19 +35,16 @@ export class FlushQueue {
   }
 
   push(lane: string, job: Job): void {
-    if (this.#isStopped) return;
-    let found = this.#lanes.get(lane);
-    if (found === undefined) {
-      found = { key: lane, jobs: new Map(), next: 0, last: 0, isRunning: false };
-      this.#lanes.set(lane, found);
-    }
-    found.jobs.set(found.last++, job);
-    if (!found.isRunning) this.#ready.add(found);
-    this.#start();
+    this.#add(lane, { run: job, mayOverlap: false });
+  }
+
+  /** A job that may start when the one before it has handed on. */
+  pushOverlapping(lane: string, job: Job): void {
+    this.#add(lane, { run: job, mayOverlap: true });
   }
 
   /** Runs `job` when everything pushed before, in all lanes, is done. Jobs pushed later do not wait for it. */
-  pushBehindAll(job: Job): void {
+  pushBehindAll(job: () => Promise<void>): void {
     if (this.#isStopped) return;
     let left = this.#lanes.size;
     if (left === 0) this.push(ALL_LANES, job);
@@ -69,6 +69,25 @@ export class FlushQueue {
     return new Promise((resolve) => this.#idle.push(resolve));
   }
 
+  #add(lane: string, job: Waiting): void {
+    if (this.#isStopped) return;
+    let found = this.#lanes.get(lane);
+    if (found === undefined) {
+      found = { key: lane, jobs: new Map(), next: 0, last: 0, running: 0, hasHandedOn: false };
+      this.#lanes.set(lane, found);
+    }
+    found.jobs.set(found.last++, job);
+    this.#look(found);
+    this.#start();
+  }
+
+  /** The lane's next job starts when nothing of the lane runs, or beside one that has handed on. */
+  #look(lane: Lane): void {
+    const job = lane.jobs.get(lane.next);
+    if (job === undefined || this.#isStopped) return;
+    if (lane.running === 0 || (lane.running === 1 && lane.hasHandedOn && job.mayOverlap)) this.#ready.add(lane);
+  }
+
   #start(): void {
     for (const lane of this.#ready) {
       if (this.#running >= this.#parallel) return;
@@ -78,11 +97,19 @@ export class FlushQueue {
   }
 
   #run(lane: Lane): void {
-    const job = lane.jobs.get(lane.next)!;
-    lane.jobs.delete(lane.next++);
-    lane.isRunning = true;
+    const number = lane.next++;
+    const job = lane.jobs.get(number)!;
+    lane.jobs.delete(number);
+    lane.running++;
+    lane.hasHandedOn = false;
     this.#running++;
-    job().then(
+    const handOn = () => {
+      if (this.#isStopped || lane.next !== number + 1) return;
+      lane.hasHandedOn = true;
+      this.#look(lane);
+      this.#start();
+    };
+    job.run(handOn).then(
       () => this.#ended(lane),
       (error: unknown) => this.#failed(error),
     );
@@ -90,13 +117,13 @@ export class FlushQueue {
 
   #ended(lane: Lane): void {
     this.#running--;
-    lane.isRunning = false;
+    lane.running--;
     if (this.#isStopped) {
       if (this.#running === 0) this.#tellIdle();
       return;
     }
-    if (lane.jobs.size > 0) this.#ready.add(lane);
-    else this.#lanes.delete(lane.key);
+    if (lane.jobs.size > 0) this.#look(lane);
+    else if (lane.running === 0) this.#lanes.delete(lane.key);
     this.#start();
     if (this.#running === 0 && this.#ready.size === 0) this.#tellIdle();
   }
@@ -122,8 +149,15 @@ const ALL_LANES = '';
 interface Lane {
   readonly key: string;
   /** Waiting jobs by number: a queue whose both ends are cheap. */
-  readonly jobs: Map<number, Job>;
+  readonly jobs: Map<number, Waiting>;
   next: number;
   last: number;
-  isRunning: boolean;
+  running: number;
+  /** Whether the last one that started has handed on. */
+  hasHandedOn: boolean;
+}
+
+interface Waiting {
+  readonly run: Job;
+  readonly mayOverlap: boolean;
 }

@@ -76,7 +76,7 @@ export async function writeSchemaFile(target: Target, event: DdlEvent | Truncate
   const checksum = schemaChecksum(file);
   for (const stored of await storedVersions(target, file, table)) checkConflict(stored, table, checksum);
   const startsEmpty = event.type === 'truncate' || event.startsEmpty;
-  await putText(target, schemaPositionPath(path), stringifySchemaPosition({ ...position, startsEmpty }));
+  await putText(target, schemaPositionPath(path), stringifySchemaPosition({ startsEmpty, ...position }));
   const content = stringifySchemaFile(file);
   await putText(target, path, content);
   tellWritten(target, table, path);
@@ -112,7 +112,7 @@ async function storedVersions({ store, paths }: Target, file: SchemaFile, table:
   for await (const { key } of store.list(schemaFilePrefix(file, table.tableId, paths))) {
     const mark = removedVersionOf(key);
     if (mark !== null) removed.add(mark);
-    else if (isSchemaFilePath(key)) stored.push({ ...parseSchemaFilePath(key), path: key });
+    else if (isSchemaFilePath(key)) stored.push({ path: key, ...parseSchemaFilePath(key) });
   }
   return stored.filter(({ version }) => !removed.has(version));
 }

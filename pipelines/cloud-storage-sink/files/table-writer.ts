@@ -20,7 +20,7 @@ import { goOverTo, readOpenFolder } from './open-folder.ts';
 import { effectiveVersion, writeSchemaFile } from './schema-versions.ts';
 
 /**
- * Writes one target table, one call at a time. Flush acks run when data and index are durable, in order, and the spool lets go of the rows (spec
+ * Writes one target table, one call at a time, or the next file while the one before it is published. Flush acks run when data and index are durable, in order, and the spool lets go of the rows (spec
  * storage-sink §1, §3). A table has one dispatcher, or several where its partitions or spans come apart. Of each the writer keeps the directory it writes to and nothing of
  * earlier ones; of those that have not written for longest it forgets all, and reads it from the target when they do (spec storage-sink §10).
  */
@@ -32,18 +32,24 @@ export class TableWriter {
   /** The folders that are written to, by version and date-less index: dispatchers whose names of files do not tell them apart share the numbering too. */
   readonly #directories = new Map<string, DataDirectory>();
 
+  /** Where the file before went. */
+  #written: DataDirectory | null = null;
+  /** Until that is published, or has failed. */
+  #publishing: Promise<void> = Promise.resolve();
+
   constructor(target: Target, meter: WriteMeter) {
     this.#target = target;
     this.#meter = meter;
   }
 
   /**
-   * One data file. Resolves to null when the rows were stale and discarded: they count as flushed. Nothing is acked once `isStopped`.
+   * One data file. Resolves to null when the rows were stale and discarded: they count as flushed. Nothing is acked once `isStopped`. `handOn` is called when
+   * rows may come next whose file is begun while this one is published.
    *
    * @throws MR_SINK_WRITE_FAILED naming table, path and position, and nothing is acked; MR_FOREIGN_FILE, MR_STALE_EPOCH, MR_SCHEMA_CONFLICT, MR_INVALID_OPTION;
    * MR_SPOOL_CORRUPT, MR_SPOOL_FAILED: nothing of that file is published
    */
-  async writeRows(flush: Flush<SpooledRows>, isStopped: () => boolean): Promise<FlushReport | null> {
+  async writeRows(flush: Flush<SpooledRows>, isStopped: () => boolean, handOn: () => void): Promise<FlushReport | null> {
     const { table, dispatcher } = flush.events[0]!;
     this.#checkPartition(table);
     const directory = await this.#guarded(table, flush, () => this.#directoryOf(table));
@@ -62,7 +68,11 @@ export class TableWriter {
       const startedMs = clock.now();
       const content = contentOf(this.#target, flush);
       const { rows, bytes } = content;
-      const write = () => this.#guarded(table, flush, () => directory.write(content, dispatcher), path);
+      const write = () => {
+        const writing = this.#guarded(table, flush, () => directory.write(content, dispatcher, handOn), path);
+        this.#publishing = writing.catch(() => {});
+        return writing;
+      };
       await events.timed('write_file', () => ({ table: tableName(table), path, rows, bytes }), write);
       report = { dispatcher, table: tableName(table), path, rows, bytes, reason: flush.reason };
       this.#meter.wrote(report, clock.now() - startedMs);
@@ -105,6 +115,8 @@ export class TableWriter {
     if (this.#places.size > PLACES_MAX) this.#places.delete(this.#places.keys().next().value!);
     if (known?.numbering !== numbering) this.#forgetDirectories();
     let directory = this.#directories.get(numbering);
+    // Only files of one directory are published behind each other whatever happens.
+    if (directory?.path !== path || directory !== this.#written) await this.#publishing;
     if (directory?.path !== path) {
       const target = this.#target;
       const opening = DataDirectory.open(target, path, dispatcher);
@@ -113,6 +125,7 @@ export class TableWriter {
       directory = opened;
       this.#directories.set(numbering, directory);
     }
+    this.#written = directory;
     return directory;
   }
 

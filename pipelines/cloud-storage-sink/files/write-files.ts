@@ -13,7 +13,7 @@ import { TableLanes } from './table-lanes.ts';
 export type WriteItem = Flush<SpooledRows> | DrainMarker | BlockEvent;
 
 /**
- * Writes flushes to files: one target table strictly in order, several tables beside each other (`worker-count`), so that a slow one delays no other. A
+ * Writes flushes to files: one target table strictly in order, the next file while the one before it is published, several tables beside each other (`worker-count`), so that a slow one delays no other. A
  * drain marker is flush-acked when everything of its dispatcher before it is durable.
  *
  * The first error ends the stream; nothing is started or acked after it. When the source completes, the stream does once all is written.
@@ -34,21 +34,19 @@ export function writeFiles(target: Target, track: (queue: FlushQueue) => void): 
           const report = (written: FlushReport | null) => {
             if (written !== null && !queue.isStopped) subscriber.next(written);
           };
-          const write = (lane: string, events: 'dml' | 'ddl', step: () => Promise<FlushReport | null>) => {
-            const job = async () => {
-              try {
-                report(await step());
-              } catch (error) {
-                if (!queue.isStopped) meter.failed(events);
-                throw error;
-              }
-            };
-            queue.push(lane, () => meter.busy(job));
+          const write = async (events: 'dml' | 'ddl', step: () => Promise<FlushReport | null>) => {
+            try {
+              report(await step());
+            } catch (error) {
+              if (!queue.isStopped) meter.failed(events);
+              throw error;
+            }
           };
           const accept = (item: WriteItem) => {
             if ('events' in item) {
               const { lane, writer } = tables.of(item.events[0]!.table);
-              write(lane, 'dml', () => writer.writeRows(item, () => queue.isStopped));
+              const rows = (handOn: () => void) => write('dml', () => writer.writeRows(item, () => queue.isStopped, handOn));
+              queue.pushOverlapping(lane, (handOn) => meter.busy(() => rows(handOn)));
             } else if (item.type === 'marker') {
               const done = async () => item.ack.postFlush();
               const lane = item.dispatcher === ALL_DISPATCHERS ? null : tables.laneOf(item.dispatcher);
@@ -58,7 +56,7 @@ export function writeFiles(target: Target, track: (queue: FlushQueue) => void): 
               queue.pushBehindAll(async () => item.ack.postFlush());
             } else {
               const { lane, writer } = tables.of(item.table);
-              write(lane, 'ddl', () => writer.writeSchema(item, () => queue.isStopped));
+              queue.push(lane, () => meter.busy(() => write('ddl', () => writer.writeSchema(item, () => queue.isStopped))));
             }
           };
           subscriber.add(() => queue.stop());

@@ -19,10 +19,11 @@ describe('putIf on a file system', () => {
 
   it('a lock whose holder stands still is taken away with what it would have put in place', async () => {
     const store = await openFsStore(root);
+    const version = await store.putIf('a/k', [Buffer.from('old')], null);
     const held = join(lockOf('a/k'), '00000000-1-00000000-1.tmp');
     await mkdir(lockOf('a/k'), { recursive: true });
     await writeFile(held, 'late');
-    expect(await store.putIf('a/k', [Buffer.from('new')], null)).not.toBeNull();
+    expect(await store.putIf('a/k', [Buffer.from('new')], version)).not.toBeNull();
     expect(String(await store.get('a/k'))).toBe('new');
     // The holder, when it goes on, has nothing to rename.
     expect(await readdir(join(root, '.millrace-tmp'))).toEqual([]);

@@ -28,6 +28,48 @@ describe('FlushQueue', () => {
     expect(log).toEqual(['a1', 'a2']);
   });
 
+  it('starts the next job of a lane beside one that has handed on, if it may, and never a third', async () => {
+    const { log, queue, job, end } = world(4);
+    const handOns: (() => void)[] = [];
+    const handing = (name: string) => (handOn: () => void) => {
+      handOns.push(handOn);
+      return job(name)();
+    };
+    for (const name of ['a1', 'a2', 'a3']) queue.pushOverlapping('a', handing(name));
+    queue.push('a', job('a4'));
+    expect(log).toEqual(['a1']);
+    handOns[0]!();
+    handOns[0]!();
+    expect(log).toEqual(['a1', 'a2']);
+    handOns[1]!();
+    expect(log).toEqual(['a1', 'a2']);
+    await end('a1');
+    expect(log).toEqual(['a1', 'a2', 'a3']);
+    handOns[2]!();
+    await end('a2');
+    expect(log).toEqual(['a1', 'a2', 'a3']);
+    await end('a3');
+    expect(log).toEqual(['a1', 'a2', 'a3', 'a4']);
+  });
+
+  it('starts nothing beside a job that has not handed on, and nothing more when a job fails that has', async () => {
+    const { log, queue, job, end } = world(4);
+    queue.pushOverlapping('a', (handOn) => {
+      handOn();
+      return job('a1')();
+    });
+    queue.pushOverlapping('a', job('a2'));
+    queue.pushOverlapping('a', job('a3'));
+    let isIdle = false;
+    await end('a1', new Error('disk full'));
+    queue.idle().then(() => {
+      isIdle = true;
+    });
+    expect([log, isIdle]).toEqual([['a1', 'a2', 'error disk full'], false]);
+    await end('a2');
+    expect([log, isIdle]).toEqual([['a1', 'a2', 'error disk full'], true]);
+  });
+
   it('lets a slow lane hold up nobody else, because a slow table must not stall the others', async () => {
     const { log, queue, job, end } = world(2);
     queue.push('slow', job('slow'));
