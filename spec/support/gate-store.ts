@@ -18,8 +18,13 @@ export class GateStore extends MemoryStore {
 
   /** Lets go what waits, and holds nothing from now on. */
   release(): void {
+    for (const go of this.takeWaiting()) go();
+  }
+
+  /** Holds nothing from now on; what waits goes on one by one, when it is told to. */
+  takeWaiting(): (() => void)[] {
     this.#held = null;
-    for (const go of this.#waiting.splice(0)) go();
+    return this.#waiting.splice(0);
   }
 
   override async put(key: string, body: ObjectBody): Promise<void> {
