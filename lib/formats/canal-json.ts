@@ -76,7 +76,7 @@ class CanalJsonEncoder implements RowEncoder {
 
   encode(block: RowBlock, out: ByteWriter): number | null {
     const { plan, rows } = this.#planOf(block.table);
-    const nowMs = this.#options.now();
+    const nowMs = Math.floor(this.#options.now());
     const { transactions, rowCount } = block;
     let checksum: number | null = 0;
     let current = -1;
@@ -279,8 +279,8 @@ interface Planned {
 /** `"old":[{` stands in the head of an update, and so this alone makes `[{}]`. */
 const OLD_TO_DATA = new WordText('}],"data":[{');
 const QUOTE = 0x22;
-/** Fewer do not pay for the call. */
-const ROWS_AT_ONCE_MIN = 4;
+/** Fewer do not pay for the call where the rows before were of another table. */
+const ROWS_AT_ONCE_MIN = 8;
 /** A value up to here is escaped at once, a longer one in slices. */
 const SHORT_VALUE = 4096;
 const SHORT_ROW = 16384;

@@ -86,15 +86,16 @@ export class CanalRows {
   #nowMs = Number.NaN;
   readonly #written: WrittenRows = { next: 0, checksum: 0 };
 
-  /** The one there is; null where WebAssembly is switched off. */
+  /** The one there is; null where WebAssembly is switched off, gets no memory, or has no vectors because the processor has none. */
   static get(): CanalRows | null {
-    if (instance === undefined) instance = typeof WebAssembly === 'undefined' ? null : new CanalRows();
+    if (instance === undefined) {
+      const exports = instantiate();
+      instance = exports === null ? null : new CanalRows(exports);
+    }
     return instance;
   }
 
-  private constructor() {
-    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(Buffer.from(CANAL_ROWS_WASM, 'base64')));
-    const { memory, encode, ...places } = exports as Exports;
+  private constructor({ memory, encode, ...places }: Exports) {
     const at = Object.fromEntries(Object.entries(places).map(([name, { value }]) => [name, value])) as Record<Place, number>;
     this.#at = at;
     this.#encode = encode;
@@ -235,7 +236,15 @@ export class CanalRows {
 
 let instance: CanalRows | null | undefined;
 
-/** By length: tables of one database have heads of a few lengths. */
+function instantiate(): Exports | null {
+  try {
+    return new WebAssembly.Instance(new WebAssembly.Module(Buffer.from(CANAL_ROWS_WASM, 'base64'))).exports as Exports;
+  } catch {
+    return null;
+  }
+}
+
+/** By length, 4 KiB each: to make them takes as long as to write some rows. */
 const tables = new Map<number, Uint32Array>();
 
 function tablesOf({ bytes: { length } }: Head): Uint32Array {
@@ -248,7 +257,7 @@ function tablesOf({ bytes: { length } }: Head): Uint32Array {
   return known;
 }
 
-const TABLES_MAX = 64;
+const TABLES_MAX = 1024;
 const STEP_BYTES = 16;
 /** What may be read and written behind a text. */
 const SLACK = 16;

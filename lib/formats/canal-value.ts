@@ -34,13 +34,18 @@ function writeHex(bytes: Buffer, from: number, to: number, out: ByteWriter): voi
   out.length = end;
 }
 
+/** Where the character begins that stands at `at`; `at` itself where that is no UTF-8: then what is in front of it ends there. */
+function beforeCharacter(bytes: Buffer, at: number): number {
+  for (let begin = at; begin >= at - 3; begin--) if ((bytes[begin]! & 0xc0) !== 0x80) return begin;
+  return at;
+}
+
 function writeText(bytes: Buffer, start: number, to: number, out: ByteWriter): void {
   const view = viewOf(bytes);
   let from = start;
   while (from < to) {
     let until = Math.min(from + SLICE, to);
-    /** A slice ends in front of a character, unless what stands there is no UTF-8. */
-    for (let back = 0; until < to && back < 3 && (bytes[until]! & 0xc0) === 0x80; back++) until--;
+    if (until < to) until = beforeCharacter(bytes, until);
     const buffer = out.ensure((until - from) * ESCAPE_ROOM);
     out.length = escapeJson(bytes, view, from, until, buffer, out.view, out.length);
     from = until;

@@ -21,11 +21,15 @@ export function crc32Combine(a: number, b: number, lengthB: number): number {
  */
 export function passingTables(length: number): Uint32Array {
   const tables = new Uint32Array(4 * 256);
-  for (let bit = 0; bit < 32; bit++) {
-    const table = (bit >> 3) * 256;
-    const at = 1 << (bit & 7);
-    const passed = passedOver(2 ** bit, length);
-    for (let i = 0; i < at; i++) tables[table + at + i] = tables[table + i]! ^ passed;
+  // Of each bit alone, the highest first: the next is the last one times x.
+  for (let bit = 31, passed = passedOver(ONE, length); bit >= 0; bit--, passed = timesX(passed)) {
+    tables[(bit >> 3) * 256 + (1 << (bit & 7))] = passed;
+  }
+  for (let table = 0; table < tables.length; table += 256) {
+    for (let i = 1; i < 256; i++) {
+      const rest = i & (i - 1);
+      tables[table + i] = tables[table + rest]! ^ tables[table + (i ^ rest)]!;
+    }
   }
   return tables;
 }
@@ -75,7 +79,11 @@ function multiply(a: number, b: number): number {
   let factor = b;
   for (let rest = a; rest !== 0; rest <<= 1) {
     if (rest & ONE) product ^= factor;
-    factor = factor & 1 ? (factor >>> 1) ^ POLYNOMIAL : factor >>> 1;
+    factor = timesX(factor);
   }
   return product >>> 0;
+}
+
+function timesX(factor: number): number {
+  return factor & 1 ? (factor >>> 1) ^ POLYNOMIAL : factor >>> 1;
 }

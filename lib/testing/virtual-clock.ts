@@ -4,7 +4,7 @@ import { type Clock, requireNumber, sleepWith } from '../flow/index.ts';
 import { seededRandom } from './random.ts';
 
 /**
- * A clock whose time passes only when it is told to, promises included: between two instants everything that is ready runs to its end.
+ * A clock whose time passes only when it is told to, promises and `setImmediate` included: between two instants everything that is ready runs to its end.
  *
  * Time begins at 0. What is due at the same instant runs in the order in which it was asked for. Nothing of it is real, so the same calls give the same run.
  */
@@ -63,13 +63,13 @@ export class VirtualClock implements Clock {
     return true;
   }
 
-  /** Lets everything that is ready run to its end, promises included; time stands still. */
+  /** Lets everything that is ready run to its end, promises and `setImmediate` included; time stands still. */
   settle(): Promise<void> {
-    return this.#drive(oneTurn);
+    return this.#drive(everyTurn);
   }
 
   /**
-   * Moves time on by `ms`, running on the way whatever is due, promises included.
+   * Moves time on by `ms`, running on the way whatever is due, promises and `setImmediate` included.
    *
    * @throws MR_VIRTUAL_TIME_STALLED when timers set each other without end and no time passes; MR_INVALID_OPTION for a time that is negative or endless.
    */
@@ -77,10 +77,10 @@ export class VirtualClock implements Clock {
     const untilMs = this.#nowMs + ms;
     return this.#drive(async () => {
       requireNumber('ms', ms, 0, Number.MAX_SAFE_INTEGER, true);
-      await oneTurn();
+      await everyTurn();
       for (let next = this.nextMs; next !== null && next <= untilMs; next = this.nextMs) {
         this.#move();
-        await oneTurn();
+        await everyTurn();
       }
       this.#nowMs = untilMs;
     });
@@ -99,10 +99,10 @@ export class VirtualClock implements Clock {
     };
     promise.then(done, done);
     const lastMs = this.#nowMs + maxMs;
-    await oneTurn();
+    await everyTurn();
     while (isOpen) {
       if (this.#driving > 0) {
-        await oneTurn();
+        await everyTurn();
         continue;
       }
       const next = this.nextMs;
@@ -110,7 +110,7 @@ export class VirtualClock implements Clock {
         throw this.#stalled(next === null ? 'nothing waits on the virtual clock' : `it was given ${maxMs} ms`);
       }
       this.#move();
-      await oneTurn();
+      await everyTurn();
     }
     return promise;
   }
@@ -148,11 +148,25 @@ export class VirtualClock implements Clock {
 const DAY_MS = 86_400_000;
 /** At one instant. */
 const TIMERS_MAX = 20_000;
+/** Of the event loop, at one instant: whoever asks for more waits for something else, such as real IO, and time goes on. */
+const TURNS_MAX = 10_000;
 /** Kept from the first: whoever fakes the global one later means others. */
 const turn = setImmediate;
+/** What virtual clocks have asked of the event loop and not had yet: two that wait for each other's turns would wait for ever. */
+let turnsOfClocks = 0;
 
-function oneTurn(): Promise<void> {
-  return new Promise((resolve) => turn(() => process.nextTick(resolve)));
+/** Until nobody asks for a turn of the event loop any more: a pump does, every so often. */
+async function everyTurn(): Promise<void> {
+  for (let turns = 0; turns < TURNS_MAX; turns++) {
+    turnsOfClocks++;
+    await new Promise<void>((resolve) =>
+      turn(() => {
+        turnsOfClocks--;
+        process.nextTick(resolve);
+      }),
+    );
+    if (process.getActiveResourcesInfo().filter((kind) => kind === 'Immediate').length <= turnsOfClocks) return;
+  }
 }
 
 interface Timer {

@@ -89,7 +89,7 @@ const CASES: readonly (readonly [args: readonly string[], ...words: string[]])[]
   [capture('--resnapshot', 'users'), 'option resnapshot is "users"', 'schema.table'],
   [capture('--resnapshot', ''), 'option resnapshot is', 'at least one pattern'],
   [capture('--flush-interval', '5'), 'option flush-interval is "5"', 'a duration such as 100ms, 5s'],
-  [capture('--file-size', '-1'), 'option file-size is "-1"', 'a size such as 1000, 64MiB'],
+  [capture('--file-size', '1x'), 'option file-size is "1x"', 'a size such as 1000, 64MiB'],
   [capture('--max-wal', 'lots'), 'option max-wal is "lots"', 'a size such as 1000, 64MiB'],
   [capture('--max-wal', '0'), 'option max-wal is "0"', 'at least 1B'],
   [capture('--drain-timeout', 'never'), 'option drain-timeout is "never"', 'a duration such as 100ms, 5s'],

@@ -17,14 +17,19 @@ describe('pump', () => {
       hasEnded();
     }
     const held: Delivery[] = [];
-    const subscription = pump(marks()).subscribe((delivery) => held.push(delivery));
-    // Nothing is left to run once a timer's turn has come: the pump waits, or it has pulled everything.
-    await new Promise((resolve) => setImmediate(resolve));
-    expect(pulled).toBe(4096);
-    for (const delivery of held) {
-      delivery.ack.postEnqueue();
-      if (held.length < 10_000) await Promise.resolve();
+    let isSlow = true;
+    const subscription = pump(marks()).subscribe((delivery) => {
+      held.push(delivery);
+      if (!isSlow) delivery.ack.postEnqueue();
+    });
+    // In each turn of the event loop it pulls some, until it waits or has pulled everything.
+    for (let before = -1; before < pulled; ) {
+      before = pulled;
+      await new Promise((resolve) => setImmediate(resolve));
     }
+    expect(pulled).toBe(4096);
+    isSlow = false;
+    for (const { ack } of [...held]) ack.postEnqueue();
     await ended;
     subscription.unsubscribe();
     expect(held.length).toBe(10_000);

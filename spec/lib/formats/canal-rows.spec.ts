@@ -34,7 +34,10 @@ function encode(block: RowBlock, options: Partial<CanalJsonOptions> = {}): Encod
 
 /** A row alone is never written by WebAssembly. */
 function encodedOneByOne(block: RowBlock, options: Partial<CanalJsonOptions> = {}): Buffer {
-  return Buffer.concat(Array.from({ length: block.rowCount }, (_, row) => encode(block.slice(row, row + 1), options).bytes));
+  const encoder = canalJson({ now: () => NOW, ...options });
+  const out = new ByteWriter();
+  for (let row = 0; row < block.rowCount; row++) encoder.encode(block.slice(row, row + 1), out);
+  return out.take();
 }
 
 /** Text, or the bytes of a value whatever they are; null, or undefined for one that was not sent. */
@@ -111,6 +114,16 @@ const BAD = [
   'e2 28 a1',
 ];
 
+const MODULE = '../../../lib/formats/canal-rows.ts';
+
+function refusing(reason: string): object {
+  return class {
+    constructor() {
+      throw new Error(reason);
+    }
+  };
+}
+
 /** The rules are `canal-json.spec.ts`'s; here: whoever writes the rows, the bytes are the same. */
 describe('rows at once', () => {
   it('are those that the block is for: all of its rows are, and the checksum comes with them', () => {
@@ -123,6 +136,10 @@ describe('rows at once', () => {
             ['2', 'f', 'b', 'c'],
             ['3', null, '', 'd'],
             ['4', 't', 'e', 'f'],
+            ['5', 'f', '', ''],
+            ['6', 't', 'g', null],
+            ['7', null, null, null],
+            ['8', 't', 'h', 'i'],
           ]),
         ),
       ),
@@ -160,6 +177,10 @@ describe('rows at once', () => {
       ],
     ],
     ['booleans, and what is none', ['t', 'f', 'true', '', 'x', null].map((flag) => ['1', flag, 'a', 'b'])],
+    [
+      'a character that too many bytes follow, where a large value is cut',
+      Array.from({ length: 8 }, (_, at) => ['1', 't', Buffer.from(`${'78'.repeat(4088 + at)}e280a880808079`, 'hex'), 'x']),
+    ],
     [
       'large values between small ones',
       [10, 4096, 4097, 20, 16_384, 30, 60_000, 70_000, 5, 200_000, 1, 2, 3].map((length) => ['1', 't', 'a"b<'.repeat(length / 4), 'c']),
@@ -235,6 +256,38 @@ describe('rows at once', () => {
       now++;
       encoder.encode(block, out);
       expect(out.take().equals(encodedOneByOne(block, { now: () => now }))).toBe(true);
+    }
+  });
+
+  it('have the whole milliseconds of a clock that counts their fractions', () => {
+    const block = blockOf(
+      TABLE,
+      [0n, 1_668_668_168_117_000n].map((commitTimeUs) => ({ ...one(inserts(Array(10).fill(['1', 't', 'a', 'b'])))[0]!, commitTimeUs })),
+    );
+    const encoder = canalJson({ now: () => NOW + 0.75 });
+    for (let again = 0; again < 2; again++) {
+      const out = new ByteWriter();
+      const checksum = encoder.encode(block.slice(10, 20), out);
+      const { bytes } = encode(block.slice(10, 20));
+      expect([out.take().toString(), checksum]).toEqual([bytes.toString(), crc32Of(bytes)]);
+      encoder.encode(block, out);
+      expect(out.take().equals(encodedOneByOne(block))).toBe(true);
+    }
+  });
+
+  it.each<[string, object | undefined]>([
+    ['is switched off', undefined],
+    ['has no vectors', { Module: refusing('Wasm SIMD unsupported') }],
+    ['gets no memory', { Module: class {}, Instance: refusing('Cannot allocate Wasm memory for new instance') }],
+  ])('are for JavaScript where WebAssembly %s', async (what, webAssembly) => {
+    const real = Object.getOwnPropertyDescriptor(globalThis, 'WebAssembly')!;
+    Object.defineProperty(globalThis, 'WebAssembly', { ...real, value: webAssembly });
+    try {
+      // A module of its own: the others have theirs already.
+      const { CanalRows } = (await import(`${MODULE}?${encodeURIComponent(what)}`)) as typeof import('../../../lib/formats/canal-rows.ts');
+      expect(CanalRows.get()).toBeNull();
+    } finally {
+      Object.defineProperty(globalThis, 'WebAssembly', real);
     }
   });
 

@@ -5,8 +5,10 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import type { DiskFiles } from '../../../lib/stores/disk.ts';
 import { writeDurably } from '../../../lib/stores/durable-file.ts';
 import { openFsStore } from '../../../lib/stores/index.ts';
+import { nodeFiles } from '../../../lib/stores/node-files.ts';
 
 const run = promisify(execFile);
 let root: string;
@@ -130,6 +132,68 @@ describe('writeDurably', () => {
     const pieces = sizes.map((size, i) => Buffer.alloc(size, i % 251));
     await writeDurably(join(root, 'file'), pieces, 'wx');
     expect((await readFile(join(root, 'file'))).equals(Buffer.concat(pieces))).toBe(true);
+  });
+
+  const MIB = 1024 * 1024;
+  /** A disk that notes what one file is asked for; its syncs take until the write behind them, and the chosen one fails. */
+  function noting(failing: number) {
+    const asked: string[] = [];
+    let syncs = 0;
+    const disk: DiskFiles = {
+      ...nodeFiles,
+      open: async () => ({
+        write: async (pieces) => {
+          await new Promise(setImmediate);
+          asked.push(`write ${pieces.reduce((sum, { length }) => sum + length, 0) / MIB}`);
+        },
+        read: async () => Buffer.alloc(0),
+        sync: async () => {
+          asked.push('sync');
+          if (++syncs === failing) throw new Error('EIO');
+          for (let turn = 0; turn < 3; turn++) await new Promise(setImmediate);
+          asked.push('synced');
+        },
+        close: async () => void asked.push('close'),
+      }),
+      remove: async () => void asked.push('remove'),
+    };
+    return { disk, asked };
+  }
+  const pieces = Array.from({ length: 6 }, () => Buffer.alloc(8 * MIB));
+  async function* streamed() {
+    for (const piece of pieces) yield [piece];
+  }
+
+  it.each([
+    ['held', pieces, ['write 16', 'sync', 'write 16', 'write 16', 'synced', 'sync', 'synced', 'close']],
+    [
+      'streamed',
+      streamed(),
+      ['write 8', 'write 8', 'sync', 'write 8', 'write 8', 'synced', 'write 8', 'sync', 'write 8', 'synced', 'sync', 'synced', 'close'],
+    ],
+  ])(
+    'sets the disk to work on a large body that is %s while the rest is written, and syncs all of it at the end',
+    async (_, body, expected) => {
+      const { disk, asked } = noting(0);
+      await writeDurably(join(root, 'file'), body, 'wx', disk);
+      expect(asked).toEqual(expected);
+    },
+  );
+
+  it.each([1, 2])('fails when sync %d does, because the system tells a failure once', async (failing) => {
+    const { disk, asked } = noting(failing);
+    await expect(writeDurably(join(root, 'file'), pieces, 'wx', disk)).rejects.toThrow('EIO');
+    expect(asked.slice(-2)).toEqual(['close', 'remove']);
+  });
+
+  it('closes no file that is being synced, when its body fails', async () => {
+    const { disk, asked } = noting(0);
+    async function* broken() {
+      for (let piece = 0; piece < 3; piece++) yield [pieces[piece]!];
+      throw new Error('no body');
+    }
+    await expect(writeDurably(join(root, 'file'), broken(), 'wx', disk)).rejects.toThrow('no body');
+    expect(asked).toEqual(['write 8', 'write 8', 'sync', 'write 8', 'synced', 'close', 'remove']);
   });
 });
 

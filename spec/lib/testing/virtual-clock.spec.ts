@@ -36,6 +36,24 @@ describe('VirtualClock', () => {
     expect(clock.nextMs).toBeNull();
   });
 
+  it('lets what asks for turn after turn of the event loop come to its end, before any time passes', async () => {
+    const clock = new VirtualClock();
+    let turns = 0;
+    const work = async () => {
+      for (let i = 0; i < 100; i++) {
+        await new Promise(setImmediate);
+        turns++;
+      }
+      return turns;
+    };
+    clock.after(1, () => void work());
+    await clock.advance(2);
+    expect(turns).toBe(100);
+    clock.after(1, () => expect(turns).toBe(200));
+    await Promise.all([clock.until(work()), clock.settle(), clock.advance(5)]);
+    expect([turns, clock.now()]).toEqual([200, 7]);
+  });
+
   it('says that a promise waits for nothing that is on the clock', async () => {
     const clock = new VirtualClock();
     await expect(clock.until(new Promise(() => {}))).rejects.toMatchObject({ code: 'MR_VIRTUAL_TIME_STALLED' });
