@@ -99,10 +99,14 @@ export function escapeLatin1(byte: number, target: Uint8Array, at: number): numb
 
 /** `text` as a JSON string with these escapes: for names, once per table. */
 export function jsonString(text: string): string {
+  if (PLAIN.test(text)) return `"${text}"`;
   const source = Buffer.from(text);
   const target = Buffer.alloc(source.length * ESCAPE_ROOM);
   return `"${target.toString('utf8', 0, escapeJson(source, viewOf(source), 0, source.length, target, viewOf(target), 0))}"`;
 }
+
+/** Printable ASCII without what is escaped. */
+const PLAIN = /^[ !#-%'-;=?-[\]-~]*$/;
 
 const COPY = 0;
 const UNICODE = 1;

@@ -66,8 +66,8 @@ export function parseJson(text: string): JsonValue {
   return restore(JSON.parse(text.replace(STRING_OR_BIG_INTEGER, mark)));
 }
 
-/** As many digits as an integer beyond 2^53 has: without them the engine's own parser is exact, and several times as fast. */
-const MAYBE_BIG = /\d{16}/;
+/** As many digits as an integer beyond 2^53 has, where a number can begin: without them the engine's own parser is exact, and several times as fast. */
+const MAYBE_BIG = /(?:^|[\s:,[-])\d{16}/;
 
 /** Whether this engine tells a reviver the source text (Node 21 and later). */
 const REVIVER_HAS_SOURCE = (() => {

@@ -157,7 +157,7 @@ export class StoredTarget {
       }
       if (other !== undefined && comparePositions(other.begins, version.begins) <= 0) continue;
       const series = folders.flatMap((listed) => this.#seriesOf(listed).filter((one) => one.version === TableVersion));
-      byVersion.set(TableVersion, { ...version, series });
+      byVersion.set(TableVersion, { series, ...version });
     }
     return [...byVersion.values()].sort(
       (a, b) => comparePositions(a.begins, b.begins) || (a.schemaFile.TableVersion < b.schemaFile.TableVersion ? -1 : 1),
@@ -267,7 +267,7 @@ async function listTables(store: ObjectStore, checkpointTs: bigint): Promise<Map
     if (name == null) continue;
     const key = `${name.schema}\0${name.table}`;
     const table = tables.get(key);
-    if (table === undefined) tables.set(key, { ...name, folders: [folder] });
+    if (table === undefined) tables.set(key, { folders: [folder], ...name });
     else table.folders.push(folder);
   }
   return tables;

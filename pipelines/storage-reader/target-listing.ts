@@ -45,7 +45,7 @@ export async function listFolders(store: ObjectStore): Promise<ListedFolder[]> {
     schemaFiles: removed.size === 0 ? schemaFiles : schemaFiles.filter((path) => !removed.has(parseSchemaFilePath(path).version)),
     series: indexes.map((index) => {
       const { newest, digits } = files.get(`${index.directory}/${index.dispatcher}`) ?? { newest: 0, digits: null };
-      return { ...index, newest, digits };
+      return { newest, digits, ...index };
     }),
   }));
 }

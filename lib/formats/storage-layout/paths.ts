@@ -109,7 +109,7 @@ export function parseDataPath(path: string, extension: string, separator?: DateS
   const { stem, dispatcher, index } = parseDataFileName(path.slice(slash + 1), extension, path);
   const directory = slash < 0 ? null : parseDataDirectory(path.slice(0, slash), separator);
   if (directory === null) throw new MillraceError('MR_STORAGE_INVALID_PATH', { kind: 'dml', path });
-  return { ...directory, directory: path.slice(0, slash), stem, dispatcher, index };
+  return { directory: path.slice(0, slash), stem, dispatcher, index, ...directory };
 }
 
 /** Takes a data file's base name apart. Throws MR_STORAGE_INVALID_FILE_NAME, MR_STORAGE_INVALID_PATH (for `path`). */
@@ -135,7 +135,7 @@ export function parseIndexPath(path: string, separator?: DateSeparator): IndexFi
 export function matchIndexPath(path: string, separator?: DateSeparator): IndexFile | null {
   const match = /^(.+)\/meta\/CDC(?:_([^/]+))?\.index$/.exec(path);
   const directory = match === null ? null : parseDataDirectory(match[1]!, separator);
-  return match === null || directory === null ? null : { ...directory, directory: match[1]!, dispatcher: match[2] ?? '' };
+  return match === null || directory === null ? null : { directory: match[1]!, dispatcher: match[2] ?? '', ...directory };
 }
 
 /** Takes a data folder apart; null when it is none. Names are never numbers (`escapeName`), so a leading number is a table id. */

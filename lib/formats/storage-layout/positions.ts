@@ -115,7 +115,10 @@ function describedBy(members: Readonly<Record<string, unknown>>, malformed: (rea
   if (rowsOfRuns(parsed) !== rows) throw malformed('its runs are not as many rows as it says');
   const alternatives = or?.map((one: unknown) => describedBy((one ?? {}) as Record<string, unknown>, malformed));
   return {
-    ...{ rows, bytes, crc32: checksum, runs: parsed },
+    rows,
+    bytes,
+    crc32: checksum,
+    runs: parsed,
     ...(dispatcher !== undefined && { dispatcher }),
     ...(alternatives !== undefined && { alternatives }),
   };

@@ -90,7 +90,7 @@ export class CapturedTables implements SchemaResolver {
     }
     const { state } = captured;
     if (state.status !== 'captured') return NOT_CAPTURED;
-    if (at.commitTs < state.dropBefore) return { ...this.lookup(state.oid), event: null };
+    if (at.commitTs < state.dropBefore) return { event: null, ...this.lookup(state.oid) };
     const current = captured.current;
     const isSame = current !== null && matchesRelation(current, relation);
     // The first message of a session repeats what is known; a further one says that something changed.
@@ -98,7 +98,7 @@ export class CapturedTables implements SchemaResolver {
       captured.wasDescribed = true;
       // Stored: a run that starts behind it must not take them for the text of a later change.
       if (this.#tell(state, at) !== null) await this.#options.save();
-      return { ...this.lookup(state.oid), event: null };
+      return { event: null, ...this.lookup(state.oid) };
     }
     captured.wasDescribed = true;
     const { table: catalog, ...look } = await this.#options.look(state.oid);
@@ -108,7 +108,7 @@ export class CapturedTables implements SchemaResolver {
     }
     if (isSame) {
       if (this.#tell(state, at) !== null) await this.#options.save();
-      return { ...this.lookup(state.oid), event: null };
+      return { event: null, ...this.lookup(state.oid) };
     }
     // A change that no row had told of, in the run before: it stands where it stood.
     const silent = state.history.find(
@@ -117,7 +117,7 @@ export class CapturedTables implements SchemaResolver {
     if (silent !== undefined && current !== null) {
       const table = this.#enforce(captured, silent);
       const position = { commitTs: silent.version, ordinal: 0 };
-      const change = { ...describeChange(current, silent), statement: this.#tell(state, position) };
+      const change = { statement: this.#tell(state, position), ...describeChange(current, silent) };
       return { table, dropBefore: state.dropBefore, event: ddlEvent({ position, commitTimeUs: at.commitTimeUs, table, ...change }) };
     }
     const version = nextVersion(at.commitTs, current?.version ?? null);
@@ -127,7 +127,7 @@ export class CapturedTables implements SchemaResolver {
     await this.#options.save();
     if (current === null) state.hasPast = true;
     // A first version is nobody's change: what altered the table before it is in it.
-    const change = current === null ? { query: '', action: ACTION_FIRST } : { ...describeChange(current, next), statement };
+    const change = current === null ? { query: '', action: ACTION_FIRST } : { statement, ...describeChange(current, next) };
     const { commitTs, ordinal, commitTimeUs } = at;
     return { table, dropBefore: state.dropBefore, event: ddlEvent({ position: { commitTs, ordinal }, commitTimeUs, table, ...change }) };
   }
@@ -240,7 +240,7 @@ export class CapturedTables implements SchemaResolver {
       this.#remember(state, next);
       const table = this.#enforce(captured, next);
       const position = { commitTs: resolvedTs, ordinal: 0 };
-      const change = { ...describeChange(current, next), statement: this.#tell(state, position) };
+      const change = { statement: this.#tell(state, position), ...describeChange(current, next) };
       events.push(ddlEvent({ position, commitTimeUs, table, ...change }));
     }
     if (events.length > 0) await this.#options.save();

@@ -199,7 +199,15 @@ export function pruneHistory(history: readonly TableVersion[], checkpointTs: big
 function fromCatalog(catalog: CatalogTable, column: CatalogColumn): ColumnVersion {
   const { attnum, name, typeOid, typeModifier, baseType, baseTypeModifier, sqlType, isNullable } = column;
   return {
-    ...{ attnum, name, typeOid, typeModifier, baseType, baseTypeModifier, sqlType, isNullable, missing: null },
+    attnum,
+    name,
+    typeOid,
+    typeModifier,
+    baseType,
+    baseTypeModifier,
+    sqlType,
+    isNullable,
+    missing: null,
     isPrimaryKey: catalog.primaryKey.includes(attnum),
     isIdentity: catalog.replicaIdentity === 'f' || catalog.identityKey.includes(attnum),
   };

@@ -160,7 +160,7 @@ async function* copyTables(
     events.record('table_snapshot_started', () => begun);
     const copying = events.slow('snapshot_table', () => ({ table: begun.table }));
     try {
-      yield new Delivery([ddlEvent({ ...event, startsEmpty: true, abandons: [...state.abandoned] })]);
+      yield new Delivery([ddlEvent({ startsEmpty: true, abandons: [...state.abandoned], ...event })]);
       for await (const rows of reader.rows(catalog, published, table, commitTs, timeUs)) {
         count += rows.rowCount;
         yield new Delivery([dmlEvent(rows)], rows.retainedBytes);

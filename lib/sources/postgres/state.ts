@@ -70,9 +70,23 @@ export function newTableState(
   hasPast: boolean,
 ): TableState {
   return {
-    ...{ oid: names.oid, schema: names.schema, name: names.name, entry: names.entry },
-    ...{ status: 'captured', wantsSnapshot, snapshotVersion: null, abandoned: [], dropBefore: 0n, hasPast, history: [] },
-    ...{ seen: null, seenSince: 0n, truncatedAt: -1n, droppedBefore: null, missing: {}, statements: [] },
+    oid: names.oid,
+    schema: names.schema,
+    name: names.name,
+    entry: names.entry,
+    status: 'captured',
+    wantsSnapshot,
+    snapshotVersion: null,
+    abandoned: [],
+    dropBefore: 0n,
+    hasPast,
+    history: [],
+    seen: null,
+    seenSince: 0n,
+    truncatedAt: -1n,
+    droppedBefore: null,
+    missing: {},
+    statements: [],
   };
 }
 

@@ -173,8 +173,10 @@ export const PORT: unique symbol = Symbol('port');
 
 function portOf<T extends object>(target: T, life: Incarnation, host: Host): T {
   const methods = new Map<PropertyKey, unknown>();
-  // Not of the target itself: of a frozen one a proxy has to answer with the very methods that are there.
-  return new Proxy(Object.create(target) as T, {
+  // Not of the target itself: of a frozen one a proxy has to answer with the very methods that are there. Nor of an heir of it: what becomes a prototype is given a
+  // hidden class of its own, and V8 keeps it and all that it knows, a whole world, until it collects its old space.
+  return new Proxy(Object.create(Object.getPrototypeOf(target)) as T, {
+    has: (_, name) => Reflect.has(target, name),
     get(_, name) {
       const known = methods.get(name);
       if (known !== undefined) return known;

@@ -19,7 +19,7 @@ export interface SimulationFailure {
 export class Simulation implements Ground {
   readonly clock: VirtualClock;
   readonly trace = new Trace();
-  readonly #invariants = new Map<string, InvariantCheck>();
+  readonly #invariants: { readonly name: string; readonly check: InvariantCheck }[] = [];
   readonly #expected = new Set<Expected>();
   readonly #nodes = new Map<string, SimNode>();
   readonly #calmed: (() => void)[] = [];
@@ -89,8 +89,8 @@ export class Simulation implements Ground {
 
   /** Checked after each step, from now on. */
   invariant(name: string, check: InvariantCheck): void {
-    if (this.#invariants.has(name)) throw new RangeError(`invariant "${name}" is there already`);
-    this.#invariants.set(name, check);
+    if (this.#invariants.some((known) => known.name === name)) throw new RangeError(`invariant "${name}" is there already`);
+    this.#invariants.push({ name, check });
   }
 
   /** Makes a node; `run` starts its program. */
@@ -145,7 +145,7 @@ export class Simulation implements Ground {
 
   /** Looks at everything that must hold; true when somebody waited for what holds now. `simulate` calls it after each step. */
   check(): boolean {
-    for (const [name, check] of this.#invariants) {
+    for (const { name, check } of this.#invariants) {
       try {
         const said = check();
         if (said === true || (said ?? null) === null) continue;

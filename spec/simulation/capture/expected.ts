@@ -18,8 +18,6 @@ export class ExpectedTable {
   changes: Expected[] = [];
   /** The first commitTs of what is expected, as far as it is known. */
   from: bigint | null = null;
-  /** By commitTs, then by ordinal. */
-  #byPosition = new Map<bigint, Map<number, number>>();
   #snapshotRows = 0;
   /** Everything before is shown. */
   #shown = 0;
@@ -39,37 +37,25 @@ export class ExpectedTable {
   begin(from: bigint, snapshotRows: number): void {
     this.from = from;
     this.changes = [];
-    this.#byPosition = new Map();
     this.#shown = 0;
     this.#snapshotRows = snapshotRows;
     for (let ordinal = 0; ordinal < snapshotRows; ordinal++) this.add(from - 1n, ordinal, 1);
   }
 
   add(commitTs: bigint, ordinal: number, rows: number): void {
-    let ofCommit = this.#byPosition.get(commitTs);
-    if (ofCommit === undefined) {
-      ofCommit = new Map();
-      this.#byPosition.set(commitTs, ofCommit);
-    }
-    ofCommit.set(ordinal, this.changes.length);
     this.changes.push({ commitTs, ordinal, rows, shown: 0, published: 0 });
   }
 
   /** The place of a position in `changes`; −1 when nothing is expected there. */
   indexOf(commitTs: bigint, ordinal: number): number {
-    return this.#byPosition.get(commitTs)?.get(ordinal) ?? -1;
+    const index = this.#indexBehind(commitTs, ordinal) - 1;
+    const found = this.changes[index];
+    return found !== undefined && found.ordinal === ordinal && found.commitTs === commitTs ? index : -1;
   }
 
   /** The place of the first change behind `commitTs`. */
   indexBehind(commitTs: bigint): number {
-    let low = 0;
-    let high = this.changes.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.changes[middle]!.commitTs <= commitTs) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+    return this.#indexBehind(commitTs, Number.POSITIVE_INFINITY);
   }
 
   isSnapshotRow(index: number): boolean {
@@ -85,5 +71,17 @@ export class ExpectedTable {
   get firstMissing(): number {
     while (this.#shown < this.changes.length && this.isShown(this.#shown)) this.#shown++;
     return this.#shown;
+  }
+
+  #indexBehind(commitTs: bigint, ordinal: number): number {
+    let low = 0;
+    let high = this.changes.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      const change = this.changes[middle]!;
+      if (change.commitTs < commitTs || (change.commitTs === commitTs && change.ordinal <= ordinal)) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 }

@@ -68,8 +68,15 @@ export function expectedOf(database: SimDatabase, oid: number, from: bigint, has
     }
   }
   const names = (shape ?? table.shape).columns.map(({ name }) => name);
-  const rows = [...table.rows.values()].map((row) => Object.fromEntries(names.map((name) => [name, row[name] ?? null])));
-  return { name: `${table.schema}.${table.name}`, changes, versions, rows };
+  return {
+    name: `${table.schema}.${table.name}`,
+    changes,
+    versions,
+    // Most who ask have no use for them.
+    get rows() {
+      return [...table.rows.values()].map((row) => Object.fromEntries(names.map((name) => [name, row[name] ?? null])));
+    },
+  };
 }
 
 const TRUNCATED = { op: 'T', old: null, data: null } as const;

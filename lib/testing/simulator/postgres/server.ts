@@ -97,7 +97,11 @@ export class SimServer implements SessionHost {
     }
     const pid = this.#pid++;
     const link = new SimLink({
-      ...{ clientClock, serverClock: this.clock, random: this.random, fate: this.#fate(), latencyMs: this.#latencyMs },
+      clientClock,
+      serverClock: this.clock,
+      random: this.random,
+      fate: this.#fate(),
+      latencyMs: this.#latencyMs,
       tellFault: (what) => this.tellFault(`connection ${pid} ${what}`),
     });
     this.sessions.add(new SimSession(this, link, pid));

@@ -134,7 +134,14 @@ export class SimSession {
     slot.activePid = this.pid;
     this.#link.send(sessionFrames.copyBoth());
     const sender = new WalSender({
-      ...{ database, slots, slot, clock, random, timeoutMs, from: parseLsn(lsn!)!, link: this.#link },
+      database,
+      slots,
+      slot,
+      clock,
+      random,
+      timeoutMs,
+      from: parseLsn(lsn!)!,
+      link: this.#link,
       onEnd: (error) => (error === null ? this.#giveUp() : this.fail(error.sqlState, error.reason)),
       onViolation: (reason) => this.#server.violations.push(reason),
     });

@@ -103,7 +103,7 @@ class SimPostgresRun implements OpenSource {
     this.#checkpointTs = context.checkpointTs;
     this.#resolvedTs = context.checkpointTs ?? -1n;
     this.deliveries = this.#run();
-    const stop = () => this.#ended.abort();
+    const stop = () => this.#end();
     context.signal.addEventListener('abort', stop, { once: true });
     if (context.signal.aborted) stop();
   }
@@ -170,7 +170,7 @@ class SimPostgresRun implements OpenSource {
 
   async close(): Promise<void> {
     this.#phase = 'closed';
-    this.#ended.abort();
+    this.#end();
     await this.#stream?.close();
   }
 
@@ -244,8 +244,13 @@ class SimPostgresRun implements OpenSource {
   #observed(delivery: Delivery): Delivery {
     const events = delivery.events.filter((event) => event.type !== 'resolved' || event.commitTs > this.#resolvedTs);
     for (const event of events) if (event.type === 'resolved') this.#resolvedTs = event.commitTs;
-    if (this.#captured.resolved(this.#resolvedTs)) this.#save().catch(() => this.#ended.abort());
+    if (this.#captured.resolved(this.#resolvedTs)) this.#save().catch(() => this.#end());
     return events.length === delivery.events.length ? delivery : delivery.with(events);
+  }
+
+  /** With a reason: without one each call makes an exception, with the stack of where it was. */
+  #end(): void {
+    this.#ended.abort('ended');
   }
 
   #markComplete(): void {
@@ -274,7 +279,16 @@ class SimPostgresRun implements OpenSource {
   #newState(): PostgresState {
     const { systemIdentifier, name } = this.#server.database;
     const slot = this.#slot;
-    const names = { systemIdentifier, timeline: 1, database: name, slot, publication: slot, publicationOid: 1, publishes: 'iudt' };
-    return { ...names, consistentPoint: null, tables: [] };
+    return {
+      systemIdentifier,
+      timeline: 1,
+      database: name,
+      slot,
+      publication: slot,
+      publicationOid: 1,
+      publishes: 'iudt',
+      consistentPoint: null,
+      tables: [],
+    };
   }
 }

@@ -229,6 +229,16 @@ describe('SimNode', () => {
     expect(lines).toEqual(['35 2 is up', '35 2 has put', '36 2 wakes']);
   });
 
+  it('a port is what it stands for to whoever asks, and does not change it', async () => {
+    await told(async (sim, node) => {
+      const store = new SimObjectStore(sim);
+      const port = node.port(store);
+      expect(port).toBeInstanceOf(SimObjectStore);
+      expect(['uri' in port, 'put' in port, 'nothing' in port]).toEqual([true, true, false]);
+      expect(Object.getPrototypeOf(port)).toBe(SimObjectStore.prototype);
+    });
+  });
+
   it('an iteration through a port stops at a crash, and answers of open files do too', async () => {
     const lines = await told(async (sim, node, tell) => {
       const objects = new SimObjectStore(sim);
