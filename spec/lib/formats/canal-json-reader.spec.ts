@@ -57,6 +57,49 @@ describe('canalJsonReader', () => {
     await expect(decode(`${whole}\r\n${text}`)).rejects.toThrow(reason);
   });
 
+  describe('rows that begin as others did', () => {
+    const whole = (type: string, es: string, rest: string, mysqlType = '"a":"int"') =>
+      `{"id":0,"database":"d","isDdl":false,"type":"${type}","es":${es},"ts":17,"sql":"","mysqlType":{${mysqlType}},"old":${rest}`;
+    const known = ['INSERT', 'UPDATE', 'DELETE'].map((type) => whole(type, '16', `null,"data":[{"a":"0"}]${TIDB}}`));
+    const behindOthers = async (text: string) => (await decode([...known, text].join('\r\n'))).at(-1);
+
+    it.each([
+      ['another time', whole('UPDATE', '1668668168117', `[{"a":"1"}],"data":[{"a":"2"}]${TIDB}}`)],
+      ['a time of 0', whole('DELETE', '0', `null,"data":[{"a":"2"}]${TIDB}}`)],
+      ['a time that is no whole number', whole('INSERT', '1.5e3', `null,"data":[{"a":"2"}]${TIDB}}`)],
+      ['a negative time', whole('INSERT', '-16', `null,"data":[{"a":"2"}]${TIDB}}`)],
+      ['a second type behind them', whole('INSERT', '16', `null,"type":"DELETE","data":[{"a":"2"}]${TIDB}}`)],
+      ['other columns', whole('INSERT', '16', `null,"data":[{"b":"2"}]${TIDB}}`, '"b":"int"')],
+      [
+        'a column that looks like what comes then',
+        whole('INSERT', '16', `null,"data":[{"a":"2"}]${TIDB}}`, '"\\",\\"old\\":":"int","x,":"old"'),
+      ],
+      ['an inner member of the name', whole('INSERT', '16', `null,"data":[{"a":"2"}]${TIDB}}`, '"a":{"x":1,"old":2}')],
+    ])('are read as each alone: %s', async (_, text) => {
+      expect(await behindOthers(text)).toEqual((await decode(text))[0]);
+    });
+
+    it.each([
+      ['a number that JSON does not know', whole('INSERT', '016', `null,"data":[{"a":"2"}]${TIDB}}`)],
+      ['no number', whole('INSERT', '', `null,"data":[{"a":"2"}]${TIDB}}`)],
+      ['something else behind it', whole('INSERT', '16', `nothing,"data":[{"a":"2"}]${TIDB}}`)],
+    ])('are refused as each alone: %s', async (_, text) => {
+      await expect(behindOthers(text)).rejects.toThrow('canal-json row 3 is malformed: it is no JSON');
+      await expect(decode(text)).rejects.toThrow('canal-json row 0 is malformed: it is no JSON');
+    });
+
+    it('are read as each alone, wherever a byte is another one', async () => {
+      const row = whole('UPDATE', '1668668168117', `[{"a":"1"}],"data":[{"a":"2"}]${TIDB}}`);
+      const outcome = (work: Promise<unknown>) => work.catch((error: { details: object }) => ({ ...error.details, row: null }));
+      for (let at = 1; at < row.length - 1; at++) {
+        for (const char of ['"', ',', '0', '}', 'x']) {
+          const text = `${row.slice(0, at)}${char}${row.slice(at + 1)}`;
+          expect(await outcome(behindOthers(text))).toEqual(await outcome(decode(text).then((rows) => rows.at(-1))));
+        }
+      }
+    });
+  });
+
   it('gives rows or the typed error for any bytes', async () => {
     const row = Buffer.from(message('UPDATE', '[{"a":"1"}]', '[{"a":"0"}]'));
     const mutated = fc.tuple(fc.nat(row.length - 1), fc.integer({ min: 0, max: 255 })).map(([at, byte]) => {
