@@ -89,7 +89,7 @@ export class SegmentFiles {
       }
       await segment.file.close();
       if (bytes === 0) this.#remove(segment);
-      else this.#newest = segment;
+      else if (needed > 0) this.#newest = segment;
     }
     if (this.#syncs) await disk.syncFolder(folder);
   }

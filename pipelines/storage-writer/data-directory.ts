@@ -58,7 +58,7 @@ export class DataDirectory {
   readonly #dispatcher: DispatcherId;
   /** The newest file that is published, or has no rows. */
   #last = 0;
-  /** The newest file that is there. */
+  /** The newest file that is there, as this writer has found or made them: not what it later hears of, which gives nobody a number (I9). */
   #written = 0;
   #indexVersion: ObjectVersion | null = null;
   /** The index is written once at a time. */
@@ -132,7 +132,7 @@ export class DataDirectory {
 
   /** Where the next file goes. */
   get nextFile(): string {
-    return this.fileAt(this.#written + 1);
+    return this.fileAt(this.#next);
   }
 
   /** Where the file of a number is, or would be. */
@@ -173,8 +173,8 @@ export class DataDirectory {
     return null;
   }
 
-  get #nextSidecar(): string {
-    return this.#sidecarOf(this.#written + 1);
+  get #next(): number {
+    return this.#written + 1;
   }
 
   get #indexPath(): string {
@@ -190,7 +190,8 @@ export class DataDirectory {
     const { store } = this.#target;
     await this.#readIndex();
     for (;;) {
-      const left = purpose === 'to write' ? store.getVersioned(this.#nextSidecar) : null;
+      this.#written = Math.max(this.#written, this.#last);
+      const left = purpose === 'to write' ? store.getVersioned(this.#sidecarOf(this.#next)) : null;
       const [isThere] = await Promise.all([store.exists(this.nextFile), left]);
       this.#left = await left;
       if (!isThere) return;
@@ -221,32 +222,34 @@ export class DataDirectory {
     const { store, encoder } = this.#target;
     const index = await store.getVersioned(this.#indexPath);
     this.#last = index === null ? 0 : parseIndexFile(index.content.toString(), encoder.extension, this.#indexPath);
-    this.#written = Math.max(this.#written, this.#last);
     this.#indexVersion = index?.version ?? null;
   }
 
   /** Writes the next file, and what describes it. Gives its number. */
   async #put({ body, ...content }: FileContent, dispatcher: DispatcherId): Promise<number> {
     const { store, epoch } = this.#target;
-    const path = this.nextFile;
-    await this.#describe(content, dispatcher);
+    const number = this.#next;
+    const path = this.fileAt(number);
+    await this.#describe(number, content, dispatcher);
     if (!(await store.putIfAbsent(path, body))) {
       await epoch.check();
       throw this.#foreign(path, 'another process wrote it at this moment');
     }
     this.#left = null;
-    return ++this.#written;
+    this.#written = number;
+    return number;
   }
 
-  /** Writes the sidecar of the next file. What stands there already describes a file that never came, or comes late. */
-  async #describe(content: Omit<FileContent, 'body'>, dispatcher: DispatcherId): Promise<void> {
+  /** Writes the sidecar of a file that is to come. What stands there already describes a file that never came, or comes late. */
+  async #describe(number: number, content: Omit<FileContent, 'body'>, dispatcher: DispatcherId): Promise<void> {
     const { store, epoch } = this.#target;
+    const path = this.#sidecarOf(number);
     for (;;) {
       const left = this.#left;
       const sidecar = sidecarOf(content, content.runs, { dispatcher, alternatives: alternativesIn(left, content) });
-      if ((await store.putIf(this.#nextSidecar, sidecar, left?.version ?? null)) !== null) return;
+      if ((await store.putIf(path, sidecar, left?.version ?? null)) !== null) return;
       await epoch.check();
-      this.#left = await store.getVersioned(this.#nextSidecar);
+      this.#left = await store.getVersioned(path);
     }
   }
 
@@ -277,7 +280,7 @@ export class DataDirectory {
 
   async #adopt(): Promise<void> {
     const path = this.nextFile;
-    const sidecarPath = this.#nextSidecar;
+    const sidecarPath = this.#sidecarOf(this.#next);
     const sidecar = await this.#target.store.get(sidecarPath);
     if (sidecar === null) throw this.#foreign(path, 'it stands behind the index and has no sidecar');
     let positions: Positions;

@@ -6,7 +6,7 @@ export type Job = (handOn: () => void) => Promise<void>;
 
 /**
  * Runs jobs: those of one lane one after another, those of different lanes beside each other, at most `parallel` at once. A slow lane occupies one
- * place, two where jobs hand on, and holds up nobody else.
+ * place, two where jobs hand on and others are free, and holds up nobody else.
  *
  * The first job that fails stops the queue: nothing further is started, `onError` hears the error once. Whoever fills the queue bounds it.
  */
@@ -91,6 +91,8 @@ export class FlushQueue {
   #start(): void {
     for (const lane of this.#ready) {
       if (this.#running >= this.#parallel) return;
+      // The last place is for a lane that has none.
+      if (lane.running > 0 && this.#running + 1 >= this.#parallel) continue;
       this.#ready.delete(lane);
       this.#run(lane);
     }

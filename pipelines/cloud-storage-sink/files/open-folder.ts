@@ -44,7 +44,8 @@ export interface FolderToWrite {
  *
  * A run says where it writes before it asks whether it still stands, and asks after it has opened the folder. So one that has asked in time, and was overtaken then, has
  * at most one file under way, in the folder that stands here: of the number behind the last that was there when the next run began. If that run writes there too, its own file
- * takes the number; else an empty one does.
+ * takes the number; else an empty one does. One that leaves a folder of its own asks before that too, when its last file there has come: one that was overtaken
+ * stays where it is looked for.
  *
  * @throws MR_STALE_EPOCH; MR_FOREIGN_FILE when that file was published since this run looked.
  */
@@ -53,9 +54,9 @@ export async function goOverTo({ target, table, effective, date }: FolderToWrite
   if (epoch.run === null) return;
   for (let open = before; ; open = await readOpenFolder(target, table, effective)) {
     if (open?.run === epoch.run && open.date === date) return;
+    // It may be that of the next run, whose folder must stay open; or our own, where that may have looked before our last file came.
+    if (open !== null) await epoch.check();
     if (open !== null && open.run !== epoch.run) {
-      // It may be that of the next run, whose folder must stay open.
-      await epoch.check();
       if (open.date !== date && cleanUp.takesRows(open.date)) {
         const path = dataDirectory(table, effective, open.date, paths);
         await DataDirectory.seal(target, path, table.dispatcher, target.encoder.header(table));

@@ -94,6 +94,22 @@ describe('SpoolLog', () => {
     expect(await names()).toEqual(['log-000004.log']);
   });
 
+  it('keeps the newest record that was needed also over a start that finds others behind it: it tells how far the log has come', async () => {
+    const { open, write, names } = world();
+    const isNeeded: SpoolLogParts['onRecord'] = ({ key }) => key.toString() !== 's';
+    const first = await open({ onRecord: isNeeded });
+    const [a] = await write(first, ...letters('a'));
+    first.release(a!);
+    await first.append(records(...letters('s')), 0);
+    await first.close();
+    expect(await names()).toEqual(['log-000001.log', 'log-000002.log']);
+    const needed: Segment[] = [];
+    const again = await open({ onRecord: (record, segment) => isNeeded(record, segment) && needed.push(segment) > 0 });
+    again.release(needed[0]!);
+    await again.close();
+    expect(await names()).toEqual(['log-000001.log', 'log-000002.log']);
+  });
+
   it('keeps what stands behind a file that could not be removed, since it may tell what became of that, and tries again', async () => {
     const { disk, open, write, names } = world();
     const log = await open();

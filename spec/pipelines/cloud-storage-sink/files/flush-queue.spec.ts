@@ -52,6 +52,23 @@ describe('FlushQueue', () => {
     expect(log).toEqual(['a1', 'a2', 'a3', 'a4']);
   });
 
+  it('leaves the last place to a lane that has none, though another one has handed on', async () => {
+    const { log, queue, job, end } = world(2);
+    queue.pushOverlapping('slow', (handOn) => {
+      handOn();
+      return job('slow 1')();
+    });
+    queue.pushOverlapping('slow', job('slow 2'));
+    queue.push('b', job('b'));
+    expect(log).toEqual(['slow 1', 'b']);
+    await end('b');
+    expect(log).toEqual(['slow 1', 'b']);
+    await end('slow 1');
+    expect(log).toEqual(['slow 1', 'b', 'slow 2']);
+    await end('slow 2');
+    await queue.idle();
+  });
+
   it('starts nothing beside a job that has not handed on, and nothing more when a job fails that has', async () => {
     const { log, queue, job, end } = world(4);
     queue.pushOverlapping('a', (handOn) => {

@@ -109,6 +109,26 @@ describe('the folder that a run says it writes to', () => {
     expect(await shownIds(store)).toEqual(['10', '20']);
   });
 
+  it('I9: is said by no run that was overtaken: the next one would take a folder for closed that it has looked into before the last file came', async () => {
+    const store = new MemoryStore();
+    let today = 21;
+    let wasOvertaken = false;
+    const overtaken = turnStore(store, async (_, stage, call) => {
+      if (call.startsWith('putIf public/users') && call.endsWith('CDC.index') && stage === 'after') today = 22;
+      if (today === 21 || wasOvertaken || call !== `getVersioned ${OPEN_FOLDER}`) return;
+      wasOvertaken = true;
+      await runSink(store, [], { ...SMALL_FILES, dateSeparator: 'day' }, onDay(22));
+    });
+    const { error } = await runSink(
+      overtaken,
+      historyOf(2),
+      { ...SMALL_FILES, dateSeparator: 'day' },
+      onDay(() => today),
+    );
+    expect([wasOvertaken, error]).toEqual([true, expect.objectContaining({ code: 'MR_STALE_EPOCH' })]);
+    expect(await said(store)).toMatchObject({ epoch: 1, date: '2026-11-21' });
+  });
+
   it('takes files again when the clock was set back, behind the empty one, which readers pass over', async () => {
     const store = await thereAndBack();
     expect(String(await store.get('public/users/7/2026-11-21/meta/CDC.index'))).toBe('CDC000003.json\n');
