@@ -4,7 +4,7 @@ import { scrubText } from '../../lib/redact.ts';
 import type { Flush, TypeGroup } from '../../operators/index.ts';
 import { isSameSchema } from './column-schema.ts';
 import type { Entry } from './entry.ts';
-import { EventRejectedError, isRetryable } from './event.ts';
+import { EventRejectedError } from './event.ts';
 import { HandlerCalls, type HandlerCallsParts, type Settlement } from './handler-calls.ts';
 import { attempts, batches, groups } from './operators.ts';
 
@@ -157,7 +157,7 @@ export class EventDelivery {
 
   /** The last retry failed, or the target refuses: of several of which one may be to blame, halves find out which (W5). */
   #giveUp(entries: readonly Entry[], error: unknown): Observable<Settlement> {
-    if (isRetryable(error)) return this.#bury(entries, 'exhausted', error);
+    if (this.#parts.limits.mayPass(error)) return this.#bury(entries, 'exhausted', error);
     const named = new Set(error instanceof EventRejectedError ? (error.eventIds ?? []) : []);
     const bad = entries.length === 1 ? entries : entries.filter(({ event }) => named.has(event.id));
     if (bad.length > 0) {

@@ -2,7 +2,6 @@ import type { TwoStageAck } from '../../lib/events/index.ts';
 import type { Operator } from '../../lib/flow/index.ts';
 import { flushBy, groupByType, retryBackoff, watermarkBackpressure } from '../../operators/index.ts';
 import type { Entry } from './entry.ts';
-import { isRetryable } from './event.ts';
 import type { Settlement } from './handler-calls.ts';
 import type { RecorderLimits } from './options.ts';
 
@@ -29,8 +28,8 @@ export function groups() {
   return groupByType<Entry>({ type: ({ event }) => `${event.table}\0${event.type}` });
 }
 
-export function attempts({ retry }: RecorderLimits) {
-  return retryBackoff<Settlement>({ ...retry, retryable: isRetryable });
+export function attempts({ retry, mayPass }: RecorderLimits) {
+  return retryBackoff<Settlement>({ ...retry, retryable: mayPass });
 }
 
 /** In the order in which events pass them, as `describe` prints them. */

@@ -303,6 +303,7 @@ describe('status', () => {
     ['retry.factor', { retry: { factor: 0.5 } }],
     ['retry.deadline', { retry: { deadline: 'soon' } }],
     ['retry.jitter', { retry: { jitter: 'some' } }],
+    ['retry.retryable', { retry: { retryable: true } }],
     ['spill', { overflow: 'spill' }],
     ['spill', { spill: { folder: '/x' } }],
     ['spill.folder', { overflow: 'spill', spill: { folder: 'relative' } }],

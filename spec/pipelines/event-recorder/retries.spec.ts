@@ -91,6 +91,44 @@ describe('retries', () => {
       },
     ));
 
+  it('W11: asks the predicate which errors may pass; those that may not are as if the target had refused the events', () =>
+    withRecorder(
+      { lossSummary: false, retry: { retryable: (error) => !String(error).includes('no such column') } },
+      ({ payloads, attempt }) => {
+        if (payloads.includes(3)) throw new Error('no such column');
+        if (attempt === 1) throw new Error('busy');
+      },
+      async ({ clock, handler, recorder }) => {
+        record(recorder, 1, 4);
+        await clock.advance(60_000);
+        // Halves find the one that is to blame, and nobody waits for it.
+        expect(handler.log.filter(([, ...payloads]) => payloads.includes(3))).toEqual([
+          [5000, 1, 2, 3, 4],
+          [6666, 3, 4],
+          [6666, 3],
+        ]);
+        expect(handler.taken.sort()).toEqual([1, 2, 4]);
+        expect(recorder.status()).toMatchObject({ delivered: 3, dropped: { rejected: 1, exhausted: 0 } });
+      },
+    ));
+
+  it('W11: takes a predicate that fails for one that says yes', () =>
+    withRecorder(
+      {
+        retry: {
+          retryable: () => {
+            throw new Error('a defect');
+          },
+        },
+      },
+      failing(2),
+      async ({ clock, handler, recorder }) => {
+        record(recorder, 1, 100);
+        await clock.advance(60_000);
+        expect(handler.taken).toEqual(numbers(1, 100));
+      },
+    ));
+
   it('C5.12, W2: retries the group that failed alone: what another has delivered does not come twice', () =>
     withRecorder({ batchEvents: 4 }, takes, async ({ clock, handler, recorder }) => {
       const failB = failing(2);
