@@ -120,18 +120,21 @@ export class CanalTail {
       return at + this.text.length;
     }
     for (let i = 0; i < this.#digitsAt; i++) target[at + i] = bytes[i]!;
-    const end = writeU64(commitTs, target, at + this.#digitsAt);
-    for (let i = 0; i < this.#ending.length; i++) target[end + i] = this.#ending[i]!;
-    return end + this.#ending.length;
+    return this.#finish(commitTs, target, at + this.#digitsAt);
   }
 
   setCommitTs(commitTs: bigint): void {
     if (this.#digitsAt < 0 || (commitTs === this.#commitTs && commitTs !== 0n)) return;
     this.#commitTs = commitTs;
-    const end = writeU64(commitTs, this.text.bytes, this.#digitsAt);
-    for (let i = 0; i < this.#ending.length; i++) this.text.bytes[end + i] = this.#ending[i]!;
-    this.length = end + this.#ending.length;
+    this.length = this.#finish(commitTs, this.text.bytes, this.#digitsAt);
     this.text.reload();
+  }
+
+  /** From the digits on. */
+  #finish(commitTs: bigint, target: Uint8Array, at: number): number {
+    const end = writeU64(commitTs, target, at);
+    for (let i = 0; i < this.#ending.length; i++) target[end + i] = this.#ending[i]!;
+    return end + this.#ending.length;
   }
 }
 

@@ -64,8 +64,9 @@ export interface WrittenRows {
 }
 
 /**
- * Rows without an old image, from wire bytes to canal-json in WebAssembly: some dozens in one call, sixteen bytes at a time, in about half of the time that JavaScript and the native checksum take for
- * them. The checksum comes along: a row's head is the same as the last one's, so a checksum passes over it in one step, whatever its length.
+ * Rows without an old image, from wire bytes to canal-json in WebAssembly: some dozens in one call, sixteen bytes at a time, in about half of the time that
+ * JavaScript and the native checksum take for them. The checksum comes along: a row's head is the same as the last one's, so a checksum passes over it in one
+ * step, whatever its length.
  *
  * What does not suit it is left to the caller: rows that a stage has rewritten, old images, values beyond some 60 KB, tables with hundreds of columns, or with
  * columns that canal-json writes otherwise than their text (floats, `bytea`).

@@ -310,7 +310,7 @@ class Run implements Running {
     this.#isHalted = true;
     this.#stream.unsubscribe();
     this.#loop?.stop(failure?.error ?? this.#stopped());
-    if (!this.#draining.signal.aborted) this.#draining.abort();
+    this.#draining.abort();
     await this.#closers.close();
     const { checkpointTs, rows, bytes, files, tables } = this.#board.close(failure === null ? 'closed' : 'failed');
     if (failure !== null) {

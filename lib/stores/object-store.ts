@@ -16,7 +16,7 @@ export interface ObjectStore {
   /**
    * `put` if what stands there is of the version `expected` (null: if nothing does); resolves to the version that now stands there, or to null when it was not, and
    * nothing was written. Where `capabilities.conditionalPut` is `probe`, another write can come between the look and the put, and this one can take effect late, behind
-   * whatever came since. A key is atomic only while nobody uses `put` on it.
+   * whatever came since. A key is atomic only while nobody uses `put` or `delete` on it.
    */
   putIf(key: string, body: ObjectBody, expected: ObjectVersion | null): Promise<ObjectVersion | null>;
   /** The whole object and its version, or null when there is none. What it gives stays there after a crash, whoever wrote it. */

@@ -20,8 +20,8 @@ import { goOverTo, readOpenFolder } from './open-folder.ts';
 import { effectiveVersion, writeSchemaFile } from './schema-versions.ts';
 
 /**
- * Writes one target table, one call at a time, or the next file while the one before it is published. Flush acks run when data and index are durable, in order, and the spool lets go of the rows (spec
- * storage-sink §1, §3). A table has one dispatcher, or several where its partitions or spans come apart. Of each the writer keeps the directory it writes to and nothing of
+ * Writes one target table, one call at a time, or the next file while the one before it is published. Flush acks run when data and index are durable, in order,
+ * and the spool lets go of the rows (spec storage-sink §1, §3). A table has one dispatcher, or several where its partitions or spans come apart. Of each the writer keeps the directory it writes to and nothing of
  * earlier ones; of those that have not written for longest it forgets all, and reads it from the target when they do (spec storage-sink §10).
  */
 export class TableWriter {
@@ -31,7 +31,6 @@ export class TableWriter {
   readonly #places = new Map<DispatcherId, Place>();
   /** The folders that are written to, by version and date-less index: dispatchers whose names of files do not tell them apart share the numbering too. */
   readonly #directories = new Map<string, DataDirectory>();
-
   /** Where the file before went. */
   #written: DataDirectory | null = null;
   /** Until that is published, or has failed. */

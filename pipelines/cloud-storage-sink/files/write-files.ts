@@ -13,8 +13,8 @@ import { TableLanes } from './table-lanes.ts';
 export type WriteItem = Flush<SpooledRows> | DrainMarker | BlockEvent;
 
 /**
- * Writes flushes to files: one target table strictly in order, the next file while the one before it is published, several tables beside each other (`worker-count`), so that a slow one delays no other. A
- * drain marker is flush-acked when everything of its dispatcher before it is durable.
+ * Writes flushes to files: one target table strictly in order, the next file while the one before it is published, several tables beside each other
+ * (`worker-count`), so that a slow one delays no other. A drain marker is flush-acked when everything of its dispatcher before it is durable.
  *
  * The first error ends the stream; nothing is started or acked after it. When the source completes, the stream does once all is written.
  *
