@@ -25,6 +25,8 @@ export interface FlushByOptions<T> {
   readonly quota?: number;
   /** Whether an item's batch is emitted at once. Default: when the item has more bytes than `quota`. */
   readonly isOversized?: (item: T) => boolean;
+  /** Hears of a batch that has grown, and may grow more: its items so far, in the array that is emitted when it is due, and their bytes. */
+  readonly onGrown?: (items: readonly T[], bytes: number) => void;
 }
 
 /** Items of one key, in order. */
@@ -77,7 +79,7 @@ export interface Flush<T> {
  * @see watermarkBackpressure, which fills the gauge; drainMarkers, which makes the markers.
  */
 export function flushBy<T extends Batchable>(options: FlushByOptions<T>): Operator<T | DrainMarker, Flush<T> | DrainMarker> {
-  const { key: _key, since: _since, isOversized: _isOversized, ...plain } = options;
+  const { key: _key, since: _since, isOversized: _isOversized, onGrown: _onGrown, ...plain } = options;
   for (const [option, value] of Object.entries(plain)) if (value !== undefined) requireNumber(option, value, 1);
   return operator('flushBy', plain, ({ clock, gauge }) => (source) => {
     return new Observable<Flush<T> | DrainMarker>((subscriber) => {
@@ -146,7 +148,7 @@ class Batches<T extends Batchable> {
   }
 
   add(item: T): void {
-    const { key, bytes, count = Number.POSITIVE_INFINITY, quota = Number.POSITIVE_INFINITY, isOversized } = this.#options;
+    const { key, bytes, count = Number.POSITIVE_INFINITY, quota = Number.POSITIVE_INFINITY, isOversized, onGrown } = this.#options;
     const name = key(item);
     const batch = this.#pending.get(name) ?? this.#begin(name, item);
     batch.events.push(item);
@@ -154,6 +156,7 @@ class Batches<T extends Batchable> {
     batch.dispatchers.add(item.dispatcher);
     if (isOversized === undefined ? item.bytes > quota : isOversized(item)) this.#flush(batch, 'oversized');
     else if (batch.bytes >= bytes || batch.events.length >= count) this.#flush(batch, 'size');
+    else onGrown?.(batch.events, batch.bytes);
   }
 
   /** Emits everything pending, or what `dispatcher` has. */

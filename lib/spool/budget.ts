@@ -3,7 +3,7 @@ import type { SpoolLimits } from './limits.ts';
 /** How full a spool is. Bytes are accounting bytes (`blobBytes`), the same for memory and disk. */
 export interface SpoolLevel {
   readonly memoryBytes: number;
-  /** Of entries that are on disk, or on the way there. */
+  /** Of entries that are not in memory: on disk, on the way there, or moved. */
   readonly diskBytes: number;
   /** What the files take, or will: a file goes when the last of its entries does, so it is more than `diskBytes`. The disk quota bounds this one. */
   readonly fileBytes: number;
@@ -20,6 +20,8 @@ export type SpoolTier = 'memory' | 'disk';
 export type SpoolInput =
   /** An entry comes; `isBehind`: others wait for disk quota before it; `count`: of how many entries it counts as. */
   | { readonly type: 'enqueue'; readonly bytes: number; readonly count: number; readonly isBehind: boolean }
+  /** The bytes of an entry in memory are kept elsewhere from now on: it counts as on disk, and takes no room in files. */
+  | { readonly type: 'move'; readonly bytes: number }
   /** An accepted entry goes. */
   | { readonly type: 'release'; readonly tier: SpoolTier; readonly bytes: number; readonly count: number }
   /** Files are gone, or room that an entry would have taken there is not needed. */
@@ -50,6 +52,10 @@ export function spoolStep(
       if (!level.isPaused || !isLow(limits, left)) return { level: left, output: 'none' };
       const { memoryBytes, diskBytes, fileBytes, entries } = left;
       return { level: levelOf(memoryBytes, diskBytes, fileBytes, entries, false), output: 'resume' };
+    }
+    case 'move': {
+      const { memoryBytes, diskBytes, fileBytes, entries, isPaused } = level;
+      return { level: levelOf(memoryBytes - input.bytes, diskBytes + input.bytes, fileBytes, entries, isPaused), output: 'none' };
     }
     case 'free': {
       const { memoryBytes, diskBytes, fileBytes, entries, isPaused } = level;

@@ -21,9 +21,9 @@ export interface SpoolMessage {
 
 /**
  * Where the bytes of an entry are. `memory`: in the memory tier; `waiting`: not accepted yet, because the disk has no room, and in memory; `queued`, `writing`:
- * counted as on disk, and in memory until they are there; `disk`; `consumed`: let go.
+ * counted as on disk, and in memory until they are there; `disk`; `moved`: out of the spool, in its owner's keeping; `consumed`: let go.
  */
-export type SpoolEntryState = 'memory' | 'waiting' | 'queued' | 'writing' | 'disk' | 'consumed';
+export type SpoolEntryState = 'memory' | 'waiting' | 'queued' | 'writing' | 'disk' | 'moved' | 'consumed';
 
 /** What a spool holds of one message, from `enqueue` until it is let go. */
 export interface SpoolEntry {
@@ -49,7 +49,7 @@ export class Entry implements SpoolEntry {
   /** Of how many entries it counts as (`SpoolLevel`). */
   readonly count: number;
   state: SpoolEntryState = 'waiting';
-  /** Null when its bytes are on disk alone, or nowhere. */
+  /** Null when its bytes are not in memory. */
   content: { readonly key: Buffer | null; readonly value: readonly Buffer[] } | null;
   /** Where its bytes are on disk, once they are. */
   place: Place | null = null;

@@ -20,7 +20,7 @@ export async function* readEntries(
 ): AsyncGenerator<SpoolChunk, void, undefined> {
   for (let from = 0; from < entries.length; ) {
     const first = entries[from]!;
-    if (first.state === 'consumed') throw new RangeError('an entry of a spool was read after it was let go');
+    if (first.state === 'consumed' || first.state === 'moved') throw new RangeError('an entry of a spool was read after it was let go');
     const keys: Buffer[] = [];
     const values: Buffer[] = [];
     if (first.content !== null) from = takeFromMemory(entries, from, keys, values);

@@ -165,6 +165,24 @@ export class Spool {
     return pieces;
   }
 
+  /**
+   * The values of these are kept elsewhere by now, at the owner's risk: they take neither memory nor files any more, and cannot be read again. Of those that are on their way
+   * to the disk, or wait, nothing is dropped.
+   */
+  moved(entries: readonly SpoolEntry[]): void {
+    if (this.#isOver) return;
+    for (const entry of entries as readonly Entry[]) {
+      if (entry.state === 'memory') {
+        entry.valueChecksum ??= crc32OfPieces(entry.content!.value);
+        this.#step({ type: 'move', bytes: entry.bytes });
+        this.#forget(entry);
+      } else if (entry.state === 'disk') this.#files.release(entry.place!.segment);
+      else continue;
+      entry.state = 'moved';
+    }
+    this.#admit();
+  }
+
   /** CRC-32 of the values of these, joined without a gap, behind what gave `before`. Nothing is loaded. */
   checksumOf(entries: readonly SpoolEntry[], before = 0): number {
     let checksum = before;

@@ -4,52 +4,80 @@ import { nodeFiles } from './node-files.ts';
 import { systemCode } from './system-code.ts';
 
 /**
- * Creates (or with `w` replaces) a file of these pieces, fsynced. What was begun is removed when it fails. Of a large one the disk gets the beginning while the rest is
- * still being written.
- *
- * @param flags `wx` fails with EEXIST where there is a file already.
+ * A file that is being written, and durable once it is finished. Of a large one the disk gets the beginning while the rest still comes. One call at a time.
  */
-export async function writeDurably(
-  path: string,
-  pieces: readonly Uint8Array[] | AsyncIterable<readonly Uint8Array[]>,
-  flags: 'w' | 'wx',
-  disk: DiskFiles = nodeFiles,
-): Promise<void> {
-  const file = await disk.open(path, flags);
-  try {
-    await writeAndSync(file, Symbol.asyncIterator in pieces ? pieces : partsOf(pieces));
-    await file.close();
-  } catch (error) {
-    // Both may fail on a broken file system; the first failure is the one to tell.
-    await file.close().catch(() => {});
-    await disk.remove(path).catch(() => {});
-    throw error;
+export class DurableFile {
+  readonly path: string;
+  readonly #file: DiskFile;
+  readonly #disk: DiskFiles;
+  #bytesUnsynced = 0;
+  #syncing: Promise<void> | null = null;
+  /** Of a sync: the system tells it once, and the next sync succeeds. */
+  readonly #failures: unknown[] = [];
+
+  private constructor(path: string, file: DiskFile, disk: DiskFiles) {
+    this.path = path;
+    this.#file = file;
+    this.#disk = disk;
+  }
+
+  /** @param flags `wx` fails with EEXIST where there is a file already; `w` replaces it. */
+  static async create(path: string, flags: 'w' | 'wx', disk: DiskFiles = nodeFiles): Promise<DurableFile> {
+    return new DurableFile(path, await disk.open(path, flags), disk);
+  }
+
+  /** Adds to its end. */
+  async write(pieces: readonly Uint8Array[]): Promise<void> {
+    if (this.#bytesUnsynced >= EARLY_BYTES && this.#syncing === null) {
+      this.#bytesUnsynced = 0;
+      this.#syncing = this.#sync();
+    }
+    await this.#file.write(pieces);
+    for (const { length } of pieces) this.#bytesUnsynced += length;
+  }
+
+  /** Makes it durable and closes it. It is still there when that fails. */
+  async finish(): Promise<void> {
+    await this.#syncing;
+    await this.#sync();
+    if (this.#failures.length > 0) throw this.#failures[0];
+    await this.#file.close();
+  }
+
+  /** Closes and removes it. Never fails: both may on a broken file system, and whoever gives a file up has a failure to tell already. */
+  async abandon(): Promise<void> {
+    await this.#syncing;
+    await this.#file.close().catch(() => {});
+    await this.#disk.remove(this.path).catch(() => {});
+  }
+
+  async #sync(): Promise<void> {
+    await this.#file.sync().catch((error: unknown) => this.#failures.push(error));
+    this.#syncing = null;
   }
 }
 
-async function writeAndSync(file: DiskFile, parts: AsyncIterable<readonly Uint8Array[]> | Iterable<readonly Uint8Array[]>): Promise<void> {
-  /** Of a sync: the system tells it once, and the next sync succeeds. */
-  const failures: unknown[] = [];
-  let syncing: Promise<void> | null = null;
-  const sync = async () => {
-    await file.sync().catch((error: unknown) => failures.push(error));
-    syncing = null;
-  };
+/** What a file is made of: pieces that are there, or parts that are read one after another. */
+export type FilePieces = readonly Uint8Array[] | AsyncIterable<readonly Uint8Array[]>;
+
+/**
+ * Creates (or with `w` replaces) a file of these pieces, fsynced. What was begun is removed when it fails.
+ *
+ * @param flags `wx` fails with EEXIST where there is a file already.
+ */
+export async function writeDurably(path: string, pieces: FilePieces, flags: 'w' | 'wx', disk: DiskFiles = nodeFiles): Promise<void> {
+  await fill(await DurableFile.create(path, flags, disk), pieces);
+}
+
+/** Writes and finishes a file; abandons it when that fails. */
+export async function fill(file: DurableFile, pieces: FilePieces): Promise<void> {
   try {
-    let bytes = 0;
-    for await (const part of parts) {
-      if (bytes >= EARLY_BYTES && syncing === null) {
-        bytes = 0;
-        syncing = sync();
-      }
-      await file.write(part);
-      for (const { length } of part) bytes += length;
-    }
-  } finally {
-    await syncing;
+    for await (const part of Symbol.asyncIterator in pieces ? pieces : partsOf(pieces)) await file.write(part);
+    await file.finish();
+  } catch (error) {
+    await file.abandon();
+    throw error;
   }
-  await sync();
-  if (failures.length > 0) throw failures[0];
 }
 
 const EARLY_BYTES = 16 * 1024 * 1024;

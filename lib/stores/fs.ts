@@ -8,12 +8,14 @@ import { MillraceError, reasonOf } from '../errors.ts';
 import { type Clock, systemClock } from '../flow/index.ts';
 import { partsOf, piecesOf } from './body.ts';
 import { contentVersion } from './content-version.ts';
-import { makeFolderDurably, writeDurably } from './durable-file.ts';
+import { DurableFile, fill, makeFolderDurably, writeDurably } from './durable-file.ts';
+import { FsDraft } from './fs-draft.ts';
 import { replaceIf } from './fs-replace.ts';
 import { checkFolder, checkKey, checkPrefix, compareUtf8, RESERVED_FOLDER } from './keys.ts';
 import { nodeFiles, removeFile } from './node-files.ts';
 import type {
   ObjectBody,
+  ObjectDraft,
   ObjectInfo,
   ObjectStore,
   ObjectVersion,
@@ -93,24 +95,14 @@ class FsStore implements ObjectStore {
   }
 
   async putIfAbsent(key: string, body: ObjectBody): Promise<boolean> {
-    if (await this.exists(key)) return false;
-    return this.#attempt('put', key, async () => {
-      const temporary = await this.#writeTemporary(key, body);
-      let isMine = true;
-      try {
-        await this.#place(key, async (path) => {
-          try {
-            await link(temporary, path);
-          } catch (error) {
-            if (systemCode(error) !== 'EEXIST') throw error;
-            isMine = false;
-          }
-        });
-        return isMine;
-      } finally {
-        await removeFile(temporary);
-      }
-    });
+    return this.#putIfAbsent(key, () => this.#writeTemporary(key, body));
+  }
+
+  draft(): ObjectDraft {
+    return new FsDraft(
+      () => this.#createTemporary(),
+      (key, finish) => this.#putIfAbsent(key, finish),
+    );
   }
 
   async putIf(key: string, body: ObjectBody, expected: ObjectVersion | null): Promise<ObjectVersion | null> {
@@ -255,16 +247,47 @@ class FsStore implements ObjectStore {
   }
 
   async #writeTemporary(key: string, body: ObjectBody): Promise<string> {
+    const file = await this.#createTemporary();
+    await fill(file, Array.isArray(body) ? body : partsOf(body, STREAM_BYTES, { key, uri: this.uri }));
+    return file.path;
+  }
+
+  async #createTemporary(): Promise<DurableFile> {
     const path = join(this.#temporaries, temporaryName());
-    const pieces = () => (Array.isArray(body) ? body : partsOf(body, STREAM_BYTES, { key, uri: this.uri }));
     try {
-      await writeDurably(path, pieces(), 'wx');
+      return await DurableFile.create(path, 'wx');
     } catch (error) {
       if (systemCode(error) !== 'ENOENT') throw error;
       await this.#makeFolder(this.#temporaries);
-      await writeDurably(path, pieces(), 'wx');
+      return DurableFile.create(path, 'wx');
     }
-    return path;
+  }
+
+  /** @param temporary writes what is to be put, durably, and gives its path. */
+  async #putIfAbsent(key: string, temporary: () => Promise<string>): Promise<boolean> {
+    if (await this.exists(key)) return false;
+    return this.#attempt('put', key, async () => {
+      const path = await temporary();
+      try {
+        return await this.#link(key, path);
+      } finally {
+        await removeFile(path);
+      }
+    });
+  }
+
+  /** Resolves to whether the name was free. */
+  async #link(key: string, temporary: string): Promise<boolean> {
+    let isMine = true;
+    await this.#place(key, async (path) => {
+      try {
+        await link(temporary, path);
+      } catch (error) {
+        if (systemCode(error) !== 'EEXIST') throw error;
+        isMine = false;
+      }
+    });
+    return isMine;
   }
 
   async #place(key: string, action: (path: string) => Promise<void>): Promise<void> {

@@ -1,6 +1,15 @@
 import { piecesOf } from './body.ts';
+import { HeldDraft } from './held-draft.ts';
 import { checkFolder, checkKey, checkPrefix, compareUtf8 } from './keys.ts';
-import type { ObjectBody, ObjectInfo, ObjectStore, ObjectVersion, StoreCapabilities, VersionedObject } from './object-store.ts';
+import type {
+  ObjectBody,
+  ObjectDraft,
+  ObjectInfo,
+  ObjectStore,
+  ObjectVersion,
+  StoreCapabilities,
+  VersionedObject,
+} from './object-store.ts';
 
 /** Objects in memory, for tests. Everything is kept until it is deleted; `close` keeps it, so that a second run finds it. */
 export class MemoryStore implements ObjectStore {
@@ -82,6 +91,10 @@ export class MemoryStore implements ObjectStore {
   async delete(key: string): Promise<void> {
     checkKey(key);
     this.#objects.delete(key);
+  }
+
+  draft(): ObjectDraft {
+    return new HeldDraft((key, pieces) => this.putIfAbsent(key, pieces));
   }
 
   async close(): Promise<void> {}

@@ -38,7 +38,22 @@ export interface ObjectStore {
   delete(key: string): Promise<void>;
   /** Of a store that has folders: removes this one and those above and right below it, as far as they are empty. What cannot be removed stays, and is no error. */
   removeEmptyFolders?(folder: string): Promise<void>;
+  /** Begins an object that gets its key when it is whole. Null, as where there is no such method: this store writes nothing before it has a key. */
+  draft?(): ObjectDraft | null;
   close(): Promise<void>;
+}
+
+/**
+ * An object to be, written while it comes to be. Nobody sees any of it before `putIfAbsent`; nothing of it stays where that fails, or never comes: whoever begins one
+ * ends it, by `putIfAbsent` or `discard`. One call at a time.
+ */
+export interface ObjectDraft {
+  /** Adds to its end. Resolves when the pieces are not needed any more; a failure is told by `putIfAbsent`. */
+  write(pieces: readonly Uint8Array[]): Promise<void>;
+  /** As of the store, with all that was written. */
+  putIfAbsent(key: string): Promise<boolean>;
+  /** Idempotent; does nothing to an object that was put. Never fails. */
+  discard(): Promise<void>;
 }
 
 /**

@@ -1,4 +1,4 @@
-import type { ObjectBody, ObjectStore, ObjectVersion, StoreCapabilities, VersionedObject } from '../stores/object-store.ts';
+import type { ObjectBody, ObjectDraft, ObjectStore, ObjectVersion, StoreCapabilities, VersionedObject } from '../stores/object-store.ts';
 
 /** A store whose writes wait or fail when they are told to: what a test of a sink needs beside any object store. */
 export class GateStore implements ObjectStore {
@@ -77,6 +77,19 @@ export class GateStore implements ObjectStore {
 
   delete(key: string): Promise<void> {
     return this.#inner.delete(key);
+  }
+
+  draft(): ObjectDraft | null {
+    const draft = this.#inner.draft?.() ?? null;
+    if (draft === null) return null;
+    return {
+      write: (pieces) => draft.write(pieces),
+      putIfAbsent: async (key) => {
+        await this.#pass();
+        return draft.putIfAbsent(key);
+      },
+      discard: () => draft.discard(),
+    };
   }
 
   close(): Promise<void> {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { isMillraceError } from '../errors.ts';
 import type { ObjectStore, StreamedBody } from '../stores/object-store.ts';
+import { draftCases } from './object-draft-suite.ts';
 import { globalRunner, type TestRunner } from './runner.ts';
 
 export interface ObjectStoreFixture {
@@ -230,6 +231,8 @@ export function describeObjectStore(name: string, make: () => Promise<ObjectStor
       assert.equal((await collect(store, 'large')).equals(whole), true);
       assert.deepEqual(await list(store, ''), [{ key: 'large', size: whole.length }]);
     });
+
+    draftCases(it);
 
     it('takes a body that is read while it is written, of any size', async (store, { largeBytes = LARGE_BYTES }) => {
       const sizes = [0, 3, largeBytes];

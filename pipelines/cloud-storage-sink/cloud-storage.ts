@@ -10,6 +10,7 @@ import { Spool, type SpoolLimits, spoolFolder, spoolLimits } from '../../lib/spo
 import { checkStoreUri, type Disk, openStore } from '../../lib/stores/index.ts';
 import { drainMarkers, encodeOrdered, type Flush, flushBy, shardBy, splitKeyUpdates, trackProgress } from '../../operators/index.ts';
 import { CleanUp } from './clean-up/clean-up-job.ts';
+import { Drafts } from './files/drafts.ts';
 import type { FlushQueue } from './files/flush-queue.ts';
 import { writeFiles } from './files/write-files.ts';
 import { measureDrains, meterCheckpoint, meterSpool } from './metrics.ts';
@@ -57,6 +58,8 @@ export interface SinkMachine {
   /** Where the spool is. */
   readonly disk?: Disk;
   readonly limits?: Partial<SpoolLimits>;
+  /** `DraftParts.bytesMin`. */
+  readonly draftBytesMin?: number;
 }
 
 /** @internal The sink, made of these operators. */
@@ -104,6 +107,7 @@ export function composeSink(options: CloudStorageOptions, operators: typeof SINK
         context,
         segments,
         spool,
+        drafts: new Drafts({ store, spool, encoder, ...(machine.draftBytesMin !== undefined && { bytesMin: machine.draftBytesMin }) }),
         epoch,
         seen: new Map<string, number>(),
         cleanUp: new CleanUp({ store, settings, context, epoch }),
@@ -203,7 +207,7 @@ class CloudStorage implements OpenSink {
    * own has under way ends with it.
    */
   async close(): Promise<void> {
-    const { store, spool, context, cleanUp } = this.#target;
+    const { store, spool, drafts, context, cleanUp } = this.#target;
     const patience = new AbortController();
     const cancel = context.clock.after(CLOSE_PATIENCE_MS, () => {
       store.shut();
@@ -214,6 +218,7 @@ class CloudStorage implements OpenSink {
     const cleaned = cleanUp.close();
     for (const queue of this.#queues) queue.stop();
     await inTime(Promise.all(this.#queues.map((queue) => queue.idle())));
+    await inTime(drafts.close());
     await inTime(spool.close());
     await inTime(cleaned);
     store.shut();
@@ -234,7 +239,7 @@ const CLOSE_PATIENCE_MS = 4000;
 
 /** Rows encoded, in the spool's keeping and gathered into files to be; markers behind the rows before them. */
 function gatherRows(
-  { settings, encoder, context, segments, spool }: Target,
+  { settings, encoder, context, segments, spool, drafts }: Target,
   { shardBy, encodeOrdered, spoolRows, flushBy }: typeof SINK_OPERATORS,
 ): OperatorFunction<DmlEvent | DrainMarker, Flush<SpooledRows> | DrainMarker> {
   // Encoders are synchronous, so one writer serves all shards.
@@ -248,6 +253,7 @@ function gatherRows(
     intervalMs: settings.flushIntervalMs,
     bytes: settings.fileSizeBytes,
     isOversized: ({ entry }) => entry.isOversized,
+    onGrown: (rows, bytes) => drafts.grown(rows, bytes),
   });
   return (source) => source.pipe(shards.withContext(context), spoolRows(spool).withContext(context), gather.withContext(context));
 }

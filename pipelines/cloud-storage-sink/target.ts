@@ -4,6 +4,7 @@ import type { PathOptions } from '../../lib/formats/storage-layout/index.ts';
 import type { Spool } from '../../lib/spool/index.ts';
 import type { ObjectStore } from '../../lib/stores/object-store.ts';
 import type { CleanUp } from './clean-up/clean-up-job.ts';
+import type { Drafts } from './files/drafts.ts';
 import type { SinkSettings } from './options.ts';
 import type { Epoch } from './root/epoch.ts';
 import type { SegmentPool } from './rows/segment-pool.ts';
@@ -31,4 +32,6 @@ export interface Target {
   readonly cleanUp: CleanUp;
   /** Where encoded rows wait until they are durable. */
   readonly spool: Spool;
+  /** Files that are written while their rows are gathered. */
+  readonly drafts: Drafts;
 }

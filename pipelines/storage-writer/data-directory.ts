@@ -13,14 +13,15 @@ import {
   positionsPath,
   stringifyIndexFile,
 } from '../../lib/formats/storage-layout/index.ts';
-import type { ObjectBody, ObjectStore, ObjectVersion, VersionedObject } from '../../lib/stores/index.ts';
+import type { ObjectBody, ObjectDraft, ObjectStore, ObjectVersion, VersionedObject } from '../../lib/stores/index.ts';
 import { type SidecarRuns, sidecarOf } from './sidecar.ts';
 
 /** What a data file holds. */
 export interface FileContent {
   readonly rows: number;
   readonly runs: readonly SidecarRuns[];
-  readonly body: ObjectBody;
+  /** Or what is written already, all but its name. */
+  readonly body: ObjectBody | Pick<ObjectDraft, 'putIfAbsent'>;
   /** Of the whole body. */
   readonly bytes: number;
   readonly crc32: number;
@@ -231,7 +232,8 @@ export class DataDirectory {
     const number = this.#next;
     const path = this.fileAt(number);
     await this.#describe(number, content, dispatcher);
-    if (!(await store.putIfAbsent(path, body))) {
+    const isMine = 'putIfAbsent' in body ? await body.putIfAbsent(path) : await store.putIfAbsent(path, body);
+    if (!isMine) {
       await epoch.check();
       throw this.#foreign(path, 'another process wrote it at this moment');
     }

@@ -91,6 +91,22 @@ describe('flushBy', () => {
       });
     });
 
+    it('tells of a batch that has grown and waits for more, in the array that is emitted in the end', () => {
+      const source = new Subject<Item>();
+      const grown: string[] = [];
+      const arrays = new Map<string, readonly Item[]>();
+      const emitted: (readonly Item[])[] = [];
+      const onGrown = (items: readonly Item[], bytes: number) => {
+        grown.push(`${items.map(({ name }) => name).join(' ')}: ${bytes}`);
+        arrays.set(items[0]!.name, items);
+      };
+      source.pipe(flushBy(options({ bytes: 30, onGrown }))).subscribe((flush) => 'key' in flush && emitted.push(flush.events));
+      for (const text of ['a1', 'b1:5', 'a2', 'a3', 'a4']) source.next(item(text));
+      source.complete();
+      expect(grown).toEqual(['a1: 10', 'b1: 5', 'a1 a2: 20', 'a4: 10']);
+      expect(emitted.map((items) => arrays.get(items[0]!.name) === items)).toEqual([true, true, true]);
+    });
+
     it('emits exactly at the bytes', () => {
       expectFlushes('a-b-|', { a: 'a1:60', b: 'a2:40' }, '--x-|', { x: 'a1 a2 by size' });
     });

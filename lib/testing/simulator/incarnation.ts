@@ -187,7 +187,10 @@ function portOf<T extends object>(target: T, life: Incarnation, host: Host): T {
         const what = String(name);
         const call = host.leaves(what);
         if (call === null) return never();
-        return guarded(Reflect.apply(value, target, args), { what, call }, life, host);
+        const answer: unknown = Reflect.apply(value, target, args);
+        // One that is there at once: whoever goes down behind the call has it, and can do nothing with it.
+        if (isPort(answer)) host.isAnswered(what, call);
+        return guarded(answer, { what, call }, life, host);
       };
       methods.set(name, method);
       return method;
@@ -211,7 +214,7 @@ function guarded(answer: unknown, to: Call, life: Incarnation, host: Host): unkn
       );
     });
   }
-  if (PORT in answer) return portOf(answer, life, host);
+  if (isPort(answer)) return portOf(answer, life, host);
   if (Symbol.asyncIterator in answer) return iterationOf(answer as AsyncIterable<unknown>, to, life, host);
   return answer;
 }
@@ -235,6 +238,10 @@ function iterationOf(source: AsyncIterable<unknown>, to: Call, life: Incarnation
       return this;
     },
   };
+}
+
+function isPort(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && PORT in value;
 }
 
 function isThenable(value: object): value is PromiseLike<unknown> {

@@ -1,8 +1,10 @@
 import { MillraceError } from '../../errors.ts';
 import { piecesOf } from '../../stores/body.ts';
+import { HeldDraft } from '../../stores/held-draft.ts';
 import { MemoryStore } from '../../stores/memory.ts';
 import type {
   ObjectBody,
+  ObjectDraft,
   ObjectInfo,
   ObjectStore,
   ObjectVersion,
@@ -11,6 +13,7 @@ import type {
   VersionedObject,
 } from '../../stores/object-store.ts';
 import { checkFaults, checkRange, type Range, type StoreFaults } from './faults.ts';
+import { PORT } from './incarnation.ts';
 import type { Simulation } from './simulation.ts';
 
 export interface SimObjectStoreOptions {
@@ -100,6 +103,23 @@ export class SimObjectStore implements ObjectStore {
 
   delete(key: string): Promise<void> {
     return this.#call('delete', key, [], () => this.objects.delete(key));
+  }
+
+  /** Written pieces are read when the write is answered, not before: whoever uses their memory again too early is found out. */
+  draft(): ObjectDraft {
+    const held = new HeldDraft((key, pieces) => this.putIfAbsent(key, pieces));
+    let failure: MillraceError | null = null;
+    const draft: ObjectDraft & { readonly [PORT]: true } = {
+      [PORT]: true,
+      write: async (pieces) => {
+        await this.#wait();
+        await held.write(pieces);
+        if (this.#sim.fault(this.#faults.before)) failure ??= this.#failed('put', 'a draft', 'the connection was lost (nothing was done)');
+      },
+      putIfAbsent: (key) => (failure === null ? held.putIfAbsent(key) : Promise.reject(failure)),
+      discard: () => held.discard(),
+    };
+    return draft;
   }
 
   async close(): Promise<void> {}

@@ -1,6 +1,7 @@
 import { isMillraceError, type MillraceError } from '../../../lib/errors.ts';
 import { crc32Of } from '../../../lib/formats/checksum.ts';
 import type { Spool, SpoolEntry } from '../../../lib/spool/index.ts';
+import type { ObjectBody } from '../../../lib/stores/index.ts';
 import type { Flush } from '../../../operators/index.ts';
 import type { FileContent } from '../../storage-writer/data-directory.ts';
 import type { SpooledRows } from '../rows/spool-rows.ts';
@@ -10,16 +11,18 @@ import type { Target } from '../target.ts';
  * The data file of a flush. Its length and checksum are known before anything is read; what is on disk is read when the store asks for it, and again when it asks
  * again.
  */
-export function contentOf({ spool, encoder }: Pick<Target, 'spool' | 'encoder'>, { events, bytes }: Flush<SpooledRows>): FileContent {
+export function contentOf(
+  { spool, encoder, drafts }: Pick<Target, 'spool' | 'encoder' | 'drafts'>,
+  { events, bytes }: Flush<SpooledRows>,
+): FileContent {
   const entries = events.map(({ entry }) => entry);
   const header = encoder.header(events[0]!.table);
   const head = header === null ? [] : [header];
-  const held = spool.held(entries);
   const allBytes = bytes + (header?.length ?? 0);
   return {
     rows: events.reduce((sum, { rows }) => sum + rows, 0),
     runs: events.map(({ runs }) => runs),
-    body: held === null ? { bytes: allBytes, chunks: () => chunksOf(spool, entries, head) } : [...head, ...held],
+    body: drafts.ended(events) ?? bodyOf(spool, entries, head, allBytes),
     bytes: allBytes,
     crc32: spool.checksumOf(entries, header === null ? 0 : crc32Of(header)),
   };
@@ -31,6 +34,11 @@ export function spoolFailureIn(error: unknown): MillraceError | null {
     if (isMillraceError(cause) && cause.code.startsWith('MR_SPOOL_')) return cause;
   }
   return null;
+}
+
+function bodyOf(spool: Spool, entries: readonly SpoolEntry[], head: readonly Buffer[], bytes: number): ObjectBody {
+  const held = spool.held(entries);
+  return held === null ? { bytes, chunks: () => chunksOf(spool, entries, head) } : [...head, ...held];
 }
 
 async function* chunksOf(spool: Spool, entries: readonly SpoolEntry[], head: readonly Buffer[]): AsyncGenerator<Buffer> {

@@ -1,5 +1,13 @@
 import { MillraceError } from '../../../lib/errors.ts';
-import type { ObjectBody, ObjectInfo, ObjectStore, ObjectVersion, StoreCapabilities, VersionedObject } from '../../../lib/stores/index.ts';
+import type {
+  ObjectBody,
+  ObjectDraft,
+  ObjectInfo,
+  ObjectStore,
+  ObjectVersion,
+  StoreCapabilities,
+  VersionedObject,
+} from '../../../lib/stores/index.ts';
 
 /**
  * A store that a run writes through until it ends, and never after (I9). A run that is left to itself because its store does not answer would else go on, when it
@@ -71,6 +79,20 @@ export class FencedStore implements ObjectStore {
   async removeEmptyFolders(folder: string): Promise<void> {
     this.#check();
     await this.#store.removeEmptyFolders?.(folder);
+  }
+
+  /** Only what it is in the end counts as a write. */
+  draft(): ObjectDraft | null {
+    const draft = this.#store.draft?.() ?? null;
+    if (draft === null) return null;
+    return {
+      write: (pieces) => draft.write(pieces),
+      putIfAbsent: async (key) => {
+        this.#check();
+        return draft.putIfAbsent(key);
+      },
+      discard: () => draft.discard(),
+    };
   }
 
   close(): Promise<void> {

@@ -69,6 +69,10 @@ describe('spoolStep holds and resumes', () => {
       { memoryBytes: 5, diskBytes: 0, fileBytes: 5 },
     ],
     [
+      { type: 'move', bytes: 9 },
+      { memoryBytes: 0, diskBytes: 14, fileBytes: 5 },
+    ],
+    [
       { type: 'free', bytes: 9 },
       { memoryBytes: 5, diskBytes: 5, fileBytes: 0 },
     ],

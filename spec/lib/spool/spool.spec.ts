@@ -105,6 +105,53 @@ describe('Spool', () => {
     expect(world.gauge.level).toBe(0);
   });
 
+  it('keeps nothing of what its owner has moved, and counts it on until it is let go', async () => {
+    const world = await SpoolWorld.open(SMALL);
+    const entries = [world.put('a', 60), world.put('b', 80), world.put('c', 40)];
+    await world.settle();
+    world.recycled.length = 0;
+    const checksum = world.spool.checksumOf(entries);
+    world.spool.moved(entries);
+    world.spool.moved(entries);
+    await world.settle();
+    expect([entries.map(({ state }) => state), world.recycled]).toEqual([
+      ['moved', 'moved', 'moved'],
+      ['a', 'c'],
+    ]);
+    expect(world.spool.status).toMatchObject({ memoryBytes: 0, diskBytes: 180, entries: 3 });
+    expect(world.gauge.level).toBe(180);
+    expect(world.spool.checksumOf(entries)).toBe(checksum);
+    await expect(contentOf(world.spool, entries)).rejects.toThrow('let go');
+    world.spool.flushed(entries);
+    expect(world.spool.status).toMatchObject({ memoryBytes: 0, diskBytes: 0, entries: 0 });
+    expect([world.gauge.level, world.recycled]).toEqual([0, ['a', 'c']]);
+  });
+
+  it('gives the room of what was moved to what waits for it, and holds acks all the same', async () => {
+    const world = await SpoolWorld.open(
+      limitsOf({ diskQuotaBytes: 100, memoryBytes: 100, segmentBytes: 50, highRatio: 0.9, lowRatio: 0.5 }),
+    );
+    const [memory, disk, waiting] = [world.put('a', 90), world.put('b', 90), world.put('c', 80)];
+    await world.settle();
+    expect([memory.state, disk.state, waiting.state, world.acks]).toEqual(['memory', 'disk', 'waiting', ['a']]);
+    world.spool.moved([memory]);
+    expect([waiting.state, world.acks, world.spool.status.isPaused]).toEqual(['memory', ['a'], true]);
+    world.spool.flushed([memory, disk, waiting]);
+    expect(world.acks).toEqual(expect.arrayContaining(['a!', 'b!', 'c!']));
+    expect(world.gauge.level).toBe(0);
+  });
+
+  it('drops nothing of what is on its way to the disk when that was moved', async () => {
+    const world = await SpoolWorld.open(DISK_ONLY);
+    world.stall();
+    const [a, b] = [world.put('a', 50), world.put('b', 50)];
+    world.spool.moved([a, b]);
+    expect([a.state, b.state]).toEqual(['writing', 'queued']);
+    world.goOn();
+    await world.settle();
+    expect((await contentOf(world.spool, [a, b])).value).toBe(letters('a', 50) + letters('b', 50));
+  });
+
   it('reads many entries at once where they stand behind each other', async () => {
     const world = await SpoolWorld.open(limitsOf({ memoryBytes: 1, segmentBytes: 100_000 }));
     const entries = Array.from({ length: 300 }, (_, i) => world.put('abc'[i % 3]!, 100));

@@ -6,11 +6,13 @@ import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { DiskFiles } from '../../../lib/stores/disk.ts';
-import { writeDurably } from '../../../lib/stores/durable-file.ts';
+import { DurableFile, writeDurably } from '../../../lib/stores/durable-file.ts';
+import { FsDraft } from '../../../lib/stores/fs-draft.ts';
 import { openFsStore } from '../../../lib/stores/index.ts';
 import { nodeFiles } from '../../../lib/stores/node-files.ts';
 
 const run = promisify(execFile);
+const MIB = 1024 * 1024;
 let root: string;
 beforeEach(async () => {
   root = await mkdtemp(join(tmpdir(), 'millrace-fs-'));
@@ -134,31 +136,6 @@ describe('writeDurably', () => {
     expect((await readFile(join(root, 'file'))).equals(Buffer.concat(pieces))).toBe(true);
   });
 
-  const MIB = 1024 * 1024;
-  /** A disk that notes what one file is asked for; its syncs take until the write behind them, and the chosen one fails. */
-  function noting(failing: number) {
-    const asked: string[] = [];
-    let syncs = 0;
-    const disk: DiskFiles = {
-      ...nodeFiles,
-      open: async () => ({
-        write: async (pieces) => {
-          await new Promise(setImmediate);
-          asked.push(`write ${pieces.reduce((sum, { length }) => sum + length, 0) / MIB}`);
-        },
-        read: async () => Buffer.alloc(0),
-        sync: async () => {
-          asked.push('sync');
-          if (++syncs === failing) throw new Error('EIO');
-          for (let turn = 0; turn < 3; turn++) await new Promise(setImmediate);
-          asked.push('synced');
-        },
-        close: async () => void asked.push('close'),
-      }),
-      remove: async () => void asked.push('remove'),
-    };
-    return { disk, asked };
-  }
   const pieces = Array.from({ length: 6 }, () => Buffer.alloc(8 * MIB));
   async function* streamed() {
     for (const piece of pieces) yield [piece];
@@ -196,6 +173,83 @@ describe('writeDurably', () => {
     expect(asked).toEqual(['write 8', 'write 8', 'sync', 'write 8', 'synced', 'close', 'remove']);
   });
 });
+
+describe('a draft on a file system', () => {
+  it('has no file before there is something in it, one while it is written, and none behind its end', async () => {
+    const store = await openFsStore(root);
+    const [put, dropped, late] = [store.draft!()!, store.draft!()!, store.draft!()!];
+    const files: number[] = [];
+    const look = async () => files.push((await readdir(temporaries())).length);
+    await look();
+    for (const draft of [put, dropped, late]) await draft.write([Buffer.from('x')]);
+    await look();
+    await put.putIfAbsent('taken');
+    await look();
+    await dropped.discard();
+    await look();
+    expect(await late.putIfAbsent('taken')).toBe(false);
+    await look();
+    expect(files).toEqual([0, 3, 2, 1, 0]);
+    await store.close();
+  });
+
+  it('is written when another process has tidied the folder of temporaries away', async () => {
+    const store = await openFsStore(root);
+    await rm(temporaries(), { recursive: true });
+    const draft = store.draft!()!;
+    await draft.write([Buffer.from('x')]);
+    expect(await draft.putIfAbsent('a')).toBe(true);
+    expect(String(await store.get('a'))).toBe('x');
+    await store.close();
+  });
+
+  it('tells what went wrong when it is put, with the key', async () => {
+    const folder = join(root, 'lake');
+    const store = await openFsStore(folder);
+    await rm(folder, { recursive: true });
+    await writeFile(folder, 'a file');
+    const draft = store.draft!()!;
+    for (const text of ['x', 'y']) await draft.write([Buffer.from(text)]);
+    await expect(draft.putIfAbsent('a')).rejects.toMatchObject({ code: 'MR_STORE_FAILED', details: { key: 'a' } });
+    await draft.discard();
+  });
+
+  it('leaves no file where it cannot be made durable', async () => {
+    const { disk, asked } = noting(1);
+    const draft = new FsDraft(
+      () => DurableFile.create(join(root, 'file'), 'wx', disk),
+      async (_key, finish) => (await finish()) === '',
+    );
+    await draft.write([Buffer.alloc(MIB)]);
+    await expect(draft.putIfAbsent('a')).rejects.toThrow('EIO');
+    expect(asked).toEqual(['write 1', 'sync', 'close', 'remove']);
+  });
+});
+
+/** A disk that notes what one file is asked for; its syncs take until the write behind them, and the chosen one fails. */
+function noting(failing: number) {
+  const asked: string[] = [];
+  let syncs = 0;
+  const disk: DiskFiles = {
+    ...nodeFiles,
+    open: async () => ({
+      write: async (pieces) => {
+        await new Promise(setImmediate);
+        asked.push(`write ${pieces.reduce((sum, { length }) => sum + length, 0) / MIB}`);
+      },
+      read: async () => Buffer.alloc(0),
+      sync: async () => {
+        asked.push('sync');
+        if (++syncs === failing) throw new Error('EIO');
+        for (let turn = 0; turn < 3; turn++) await new Promise(setImmediate);
+        asked.push('synced');
+      },
+      close: async () => void asked.push('close'),
+    }),
+    remove: async () => void asked.push('remove'),
+  };
+  return { disk, asked };
+}
 
 async function deadProcess(): Promise<{ pid: number }> {
   const { stdout } = await run(process.execPath, ['-p', 'process.pid']);

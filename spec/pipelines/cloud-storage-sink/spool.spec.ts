@@ -45,7 +45,12 @@ interface Bench {
   readonly disk: SimDisk;
   /** Bytes that were read from the disk. */
   loaded: number;
-  open(store: MemoryStore, limits: Partial<SpoolLimits>, options?: Partial<CloudStorageOptions>): Promise<OpenWorld>;
+  open(
+    store: MemoryStore,
+    limits: Partial<SpoolLimits>,
+    options?: Partial<CloudStorageOptions>,
+    parts?: Pick<SinkMachine, 'draftBytesMin'>,
+  ): Promise<OpenWorld>;
 }
 
 /** Runs a test in virtual time, on a machine with a simulated disk. */
@@ -57,8 +62,8 @@ function onDisk(body: (bench: Bench) => Promise<void>, options: SimDiskOptions =
       sim,
       disk,
       loaded: 0,
-      open: (store, limits, sinkOptions = {}) => {
-        const machine: SinkMachine = { disk: countingReads(disk, (bytes) => (bench.loaded += bytes)), limits };
+      open: (store, limits, sinkOptions = {}, parts = {}) => {
+        const machine: SinkMachine = { disk: countingReads(disk, (bytes) => (bench.loaded += bytes)), limits, ...parts };
         return openWorld(store, { flushInterval: '10m', ...sinkOptions }, sim.clock, machine);
       },
     };
@@ -95,11 +100,15 @@ async function objectsOf(store: MemoryStore): Promise<Map<string, string>> {
 /** spec storage-sink §2 */
 describe('the spool of the cloud storage sink', () => {
   /** Each in a world of its own, which begins at 0. */
-  const written = async (limits: Partial<SpoolLimits>, options: Partial<CloudStorageOptions>) => {
+  const written = async (
+    limits: Partial<SpoolLimits>,
+    options: Partial<CloudStorageOptions>,
+    parts: Pick<SinkMachine, 'draftBytesMin'> = {},
+  ) => {
     const store = new MemoryStore();
     let loaded = 0;
     await onDisk(async (bench) => {
-      const world = await bench.open(store, limits, { ...options, fileSize: 20 * KIB });
+      const world = await bench.open(store, limits, { ...options, fileSize: 20 * KIB }, parts);
       for (let ts = 10; ts < 60; ts++) world.send(row(ts, ts % 3 === 0 ? orders : users, ts * 40));
       await bench.sim.clock.settle();
       world.complete();
@@ -115,7 +124,7 @@ describe('the spool of the cloud storage sink', () => {
     ['canal-json', {}],
     ['csv', { csv: { outputFieldHeader: true } }],
   ] as const)(
-    '%s: writes the same bytes to the same files, whether they waited in memory, on disk, or in both',
+    '%s: writes the same bytes to the same files, whether they waited in memory, on disk, or in both, or were written while they were gathered',
     async (protocol, format) => {
       const inMemory = await written({}, { protocol, ...format });
       const onDiskAlone = await written(ON_DISK, { protocol, ...format });
@@ -124,6 +133,10 @@ describe('the spool of the cloud storage sink', () => {
       const differing = (other: typeof mixed) =>
         [...inMemory.objects].filter(([key, text]) => other.objects.get(key) !== text).map(([key]) => key);
       expect([differing(onDiskAlone), differing(mixed)]).toEqual([[], []]);
+      for (const limits of [{}, ON_DISK, MIXED]) {
+        const drafted = await written(limits, { protocol, ...format }, { draftBytesMin: 2 * KIB });
+        expect([differing(drafted), drafted.objects.size]).toEqual([[], inMemory.objects.size]);
+      }
       expect([onDiskAlone.objects.size, mixed.objects.size]).toEqual([inMemory.objects.size, inMemory.objects.size]);
       const { objects } = mixed;
       const sidecars = [...objects].filter(([key]) => key.endsWith('.positions'));

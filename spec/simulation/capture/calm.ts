@@ -13,6 +13,7 @@ export const CALM: Partial<Plan> = {
   dropped: null,
   sink: { protocol: 'canal-json' },
   memory: { high: 64 * MIB, low: Math.floor(0.7 * 64 * MIB) },
+  draftBytesMin: null,
   maxBytesInFlight: 8 * MIB,
   maxDeliveryBytes: MIB,
   checkpointOnDisk: false,

@@ -210,13 +210,14 @@ class CaptureWorld implements Meddling {
   }
 
   #sink(port: <T extends object>(target: T) => T): Sink {
-    const { sink, memory, spool } = this.#plan;
+    const { sink, memory, spool, draftBytesMin } = this.#plan;
     const store = this.#parts.store(port(this.#store));
     // For some rows only, so that acks are held.
     const limits = { highBytes: memory.high, lowBytes: memory.low };
-    if (this.#spool === null || spool === null) return composeSink({ ...sink, store }, this.#operators(), { limits });
+    const drafts = draftBytesMin === null ? {} : { draftBytesMin };
+    if (this.#spool === null || spool === null) return composeSink({ ...sink, store }, this.#operators(), { limits, ...drafts });
     const { disk, options } = this.#spool;
-    const machine = { disk: this.#parts.spoolDisk(port(disk)), limits: { ...limits, segmentBytes: spool.segmentBytes } };
+    const machine = { disk: this.#parts.spoolDisk(port(disk)), limits: { ...limits, segmentBytes: spool.segmentBytes }, ...drafts };
     return this.#spool.sink(composeSink({ ...sink, ...options, store }, this.#operators(), machine));
   }
 

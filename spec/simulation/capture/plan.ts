@@ -22,6 +22,8 @@ export interface Plan {
   readonly sink: Omit<CloudStorageOptions, 'store' | 'uri'>;
   /** The watermarks of the sink, scaled to what the scenario sends. */
   readonly memory: { readonly high: number; readonly low: number };
+  /** From so many bytes on a file is begun while its rows are gathered; null: as by default, which none of these files reaches. */
+  readonly draftBytesMin: number | null;
   /** Where rows of the sink wait beyond what stays in memory; null: all of them in memory. */
   readonly spool: SpoolPlan | null;
   readonly maxBytesInFlight: number;
@@ -129,5 +131,6 @@ export function planOf(sim: Simulation): Plan {
     losesSlot: !isSession && sim.chance(0.04),
     rebuilds: 0.3,
     reads: 0.1,
+    draftBytesMin: sim.pick([null, 1, 300, 1000]),
   };
 }

@@ -1,5 +1,14 @@
 import type { Checkpoint, CheckpointStore } from '../../../lib/index.ts';
-import type { Disk, DiskFile, ObjectBody, ObjectInfo, ObjectStore, ObjectVersion, VersionedObject } from '../../../lib/stores/index.ts';
+import type {
+  Disk,
+  DiskFile,
+  ObjectBody,
+  ObjectDraft,
+  ObjectInfo,
+  ObjectStore,
+  ObjectVersion,
+  VersionedObject,
+} from '../../../lib/stores/index.ts';
 import type { Mutant } from '../mutants.ts';
 
 /** What stands between the capture and its object store, its checkpoints and its disk. */
@@ -18,6 +27,14 @@ export const BORDER_MUTANTS: readonly Mutant[] = [
     seeds: 20,
     plan: { storeFaults: { before: 0.05 } },
     parts: () => ({ store: (store) => new Swallowing(store) }),
+  },
+  {
+    name: 'a begun file without what came later',
+    hazard: 'rows that came while the file was written already are not in it, though what describes it names them',
+    breaks: ['published'],
+    seeds: 3,
+    plan: { draftBytesMin: 1 },
+    parts: () => ({ store: (store) => new ShortDrafts(store) }),
   },
   {
     name: 'a restart numbers from its own count',
@@ -177,6 +194,21 @@ class Forgetting extends Passing {
   override async putIfAbsent(key: string, body: ObjectBody): Promise<boolean> {
     await super.put(key, body);
     return true;
+  }
+}
+
+/** Of what is begun before it has a key only the first write counts. */
+class ShortDrafts extends Passing {
+  draft(): ObjectDraft {
+    const draft = this.store.draft!()!;
+    let writes = 0;
+    return {
+      write: async (pieces) => {
+        if (++writes === 1) await draft.write(pieces);
+      },
+      putIfAbsent: (key) => draft.putIfAbsent(key),
+      discard: () => draft.discard(),
+    };
   }
 }
 

@@ -100,6 +100,8 @@ function spilling(parts: Partial<SpoolPlan> = {}): Partial<Plan> {
     memory: { high: 3000, low: 2000 },
     spool: { memoryBytes: 1, diskQuotaBytes: 4000, segmentBytes: 1000, ...disk, ...parts },
     losesSlot: false,
+    // Whatever begins a file early reads the spool as it is.
+    draftBytesMin: null,
   };
 }
 

@@ -104,6 +104,7 @@ const PLAN: Partial<Plan> = {
     latencyMs: [0, 2],
     faults: {},
   },
+  draftBytesMin: 600,
   maxBytesInFlight: 4000,
   maxDeliveryBytes: 500,
   storeLatencyMs: [1, 10],
