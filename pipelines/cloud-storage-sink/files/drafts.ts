@@ -60,8 +60,10 @@ const MIB = 1024 * 1024;
 const BYTES_MIN = 4 * MIB;
 /** So much has come before the next write begins, … */
 const WRITE_BYTES_MIN = MIB;
-/** … and so much, and an entry at most, goes into one. */
+/** … and so much, and an entry at most, goes into one; … */
 const WRITE_BYTES_MAX = 4 * MIB;
+/** … of what comes from the disk less: it is in memory meanwhile, in each of the files. */
+const LOAD_BYTES_MAX = MIB;
 /** Each has a file open, with some stores. */
 const DRAFTS_MAX = 64;
 
@@ -159,7 +161,7 @@ export class FileDraft {
       const { entry } = rows[this.#next]!;
       if (!this.#isEnded && entry.state !== 'memory' && entry.state !== 'disk') break;
       ready.push(entry);
-      bytes += entry.valueBytes;
+      bytes += entry.valueBytes * (entry.state === 'disk' ? WRITE_BYTES_MAX / LOAD_BYTES_MAX : 1);
     }
     return ready;
   }
