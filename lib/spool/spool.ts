@@ -176,11 +176,18 @@ export class Spool {
         entry.valueChecksum ??= crc32OfPieces(entry.content!.value);
         this.#step({ type: 'move', bytes: entry.bytes });
         this.#forget(entry);
-      } else if (entry.state === 'disk') this.#files.release(entry.place!.segment);
-      else continue;
+      } else if (entry.state === 'disk') {
+        this.#files.release(entry.place!.segment);
+        this.#forget(entry);
+      } else {
+        // Nobody reads it any more while it is on its way.
+        entry.isPinned = false;
+        continue;
+      }
       entry.state = 'moved';
     }
     this.#admit();
+    if (this.#level.isPaused) this.#pressure.need();
   }
 
   /** CRC-32 of the values of these, joined without a gap, behind what gave `before`. Nothing is loaded. */

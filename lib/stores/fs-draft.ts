@@ -6,6 +6,8 @@ export class FsDraft implements ObjectDraft {
   readonly #create: () => Promise<DurableFile>;
   readonly #link: (key: string, finish: () => Promise<string>) => Promise<boolean>;
   #file: DurableFile | null = null;
+  /** Put, or discarded. */
+  #isOver = false;
   /** The first; nothing is written behind it. */
   #failure: { readonly error: unknown } | null = null;
 
@@ -16,12 +18,14 @@ export class FsDraft implements ObjectDraft {
   }
 
   async write(pieces: readonly Uint8Array[]): Promise<void> {
-    if (this.#failure !== null) return;
+    if (this.#failure !== null || this.#isOver) return;
     try {
       this.#file ??= await this.#create();
       await this.#file.write(pieces);
     } catch (error) {
       this.#failure = { error };
+      // It takes room until then that somebody else may need.
+      await this.#abandon();
     }
   }
 
@@ -34,16 +38,22 @@ export class FsDraft implements ObjectDraft {
   }
 
   async discard(): Promise<void> {
-    const file = this.#file;
-    this.#file = null;
-    await file?.abandon();
+    this.#isOver = true;
+    await this.#abandon();
   }
 
   async #finish(): Promise<string> {
     if (this.#failure !== null) throw this.#failure.error;
+    if (this.#isOver) throw new Error('what was begun of it was given up');
     const file = (this.#file ??= await this.#create());
     await file.finish();
     this.#file = null;
     return file.path;
+  }
+
+  async #abandon(): Promise<void> {
+    const file = this.#file;
+    this.#file = null;
+    await file?.abandon();
   }
 }

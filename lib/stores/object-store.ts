@@ -38,7 +38,10 @@ export interface ObjectStore {
   delete(key: string): Promise<void>;
   /** Of a store that has folders: removes this one and those above and right below it, as far as they are empty. What cannot be removed stays, and is no error. */
   removeEmptyFolders?(folder: string): Promise<void>;
-  /** Begins an object that gets its key when it is whole. Null, as where there is no such method: this store writes nothing before it has a key. */
+  /**
+   * Begins an object that gets its key when it is whole. Null, as where there is no such method: this store writes nothing before it has a key. A store that changes what goes
+   * through it to another one changes it here too, or has no such method.
+   */
   draft?(): ObjectDraft | null;
   close(): Promise<void>;
 }
@@ -50,7 +53,7 @@ export interface ObjectStore {
 export interface ObjectDraft {
   /** Adds to its end. Resolves when the pieces are not needed any more; a failure is told by `putIfAbsent`. */
   write(pieces: readonly Uint8Array[]): Promise<void>;
-  /** As of the store, with all that was written. */
+  /** As of the store, with all that was written. Fails where it was put or discarded before. */
   putIfAbsent(key: string): Promise<boolean>;
   /** Idempotent; does nothing to an object that was put. Never fails. */
   discard(): Promise<void>;

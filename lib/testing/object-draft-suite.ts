@@ -68,6 +68,19 @@ export function draftCases(it: It): void {
     assert.deepEqual(await keysOf(store), ['y']);
   });
 
+  drafts('is put once, and not when it was discarded', async (begin, store) => {
+    const [put, dropped] = [begin(), begin()];
+    await put.write([Buffer.from('x')]);
+    await dropped.write([Buffer.from('y')]);
+    assert.equal(await put.putIfAbsent('a'), true);
+    await dropped.discard();
+    for (const draft of [put, dropped]) {
+      await draft.write([Buffer.from('z')]);
+      await assert.rejects(draft.putIfAbsent('b'));
+    }
+    assert.deepEqual(await keysOf(store), ['a']);
+  });
+
   drafts('several are written side by side, and I9: of those that want one key exactly one gets it', async (begin, store) => {
     const all = Array.from({ length: 5 }, () => begin());
     for (let round = 0; round < 3; round++) await Promise.all(all.map((draft, i) => draft.write([Buffer.from(String(i))])));

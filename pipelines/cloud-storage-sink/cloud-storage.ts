@@ -107,7 +107,13 @@ export function composeSink(options: CloudStorageOptions, operators: typeof SINK
         context,
         segments,
         spool,
-        drafts: new Drafts({ store, spool, encoder, ...(machine.draftBytesMin !== undefined && { bytesMin: machine.draftBytesMin }) }),
+        drafts: new Drafts({
+          store,
+          spool,
+          encoder,
+          filesMax: 2 * settings.workerCount,
+          ...(machine.draftBytesMin !== undefined && { bytesMin: machine.draftBytesMin }),
+        }),
         epoch,
         seen: new Map<string, number>(),
         cleanUp: new CleanUp({ store, settings, context, epoch }),
@@ -217,7 +223,9 @@ class CloudStorage implements OpenSink {
     const inTime = (work: Promise<unknown> | undefined) => unlessAborted(patience.signal, work ?? Promise.resolve());
     const cleaned = cleanUp.close();
     for (const queue of this.#queues) queue.stop();
+    const stopped = drafts.stop();
     await inTime(Promise.all(this.#queues.map((queue) => queue.idle())));
+    await inTime(stopped);
     await inTime(drafts.close());
     await inTime(spool.close());
     await inTime(cleaned);

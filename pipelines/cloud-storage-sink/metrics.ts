@@ -69,7 +69,10 @@ export const GENERIC_SINK_METRICS = {
 /** Those of the spool. */
 export const SPOOL_METRICS = {
   memoryBytes: gauge('spool_memory_bytes', 'Bytes of entries in memory, as the quota counts them.'),
-  diskBytes: gauge('spool_disk_bytes', 'Bytes of entries on disk, as the quota counts them.'),
+  diskBytes: gauge(
+    'spool_disk_bytes',
+    'Bytes of entries that are not in memory: on disk, or written to the target already and not due there.',
+  ),
   pendingPostEnqueue: gauge('pending_post_enqueue', 'Enqueue acks that are held, so that the source is not woken.'),
   diskQuotaWait: histogram(
     'spool_disk_quota_wait_duration_seconds',

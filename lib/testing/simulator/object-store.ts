@@ -116,7 +116,11 @@ export class SimObjectStore implements ObjectStore {
         await held.write(pieces);
         if (this.#sim.fault(this.#faults.before)) failure ??= this.#failed('put', 'a draft', 'the connection was lost (nothing was done)');
       },
-      putIfAbsent: (key) => (failure === null ? held.putIfAbsent(key) : Promise.reject(failure)),
+      putIfAbsent: async (key) => {
+        await this.#wait();
+        if (failure !== null) throw failure;
+        return held.putIfAbsent(key);
+      },
       discard: () => held.discard(),
     };
     return draft;

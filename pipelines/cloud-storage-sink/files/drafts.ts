@@ -1,3 +1,4 @@
+import { MillraceError } from '../../../lib/errors.ts';
 import type { Spool, SpoolEntry } from '../../../lib/spool/index.ts';
 import type { ObjectDraft } from '../../../lib/stores/index.ts';
 import type { SpooledRows } from '../rows/spool-rows.ts';
@@ -12,7 +13,7 @@ import type { Target } from '../target.ts';
 export class Drafts {
   readonly #parts: DraftParts;
   readonly #files = new Map<readonly SpooledRows[], FileDraft>();
-  #isClosed = false;
+  #isStopped = false;
 
   constructor(parts: DraftParts) {
     this.#parts = parts;
@@ -21,37 +22,57 @@ export class Drafts {
   /** So much is gathered by now, and more may come. */
   grown(rows: readonly SpooledRows[], bytes: number): void {
     const { bytesMin = BYTES_MIN } = this.#parts;
-    if (bytes < bytesMin || this.#isClosed) return;
+    if (bytes < bytesMin || this.#isStopped) return;
     const file = this.#files.get(rows) ?? this.#begin(rows);
     file?.grown(bytes, Math.min(bytesMin, WRITE_BYTES_MIN));
   }
 
-  /** What was begun of a file that is due; the rest of it is written at once. Null: nothing was. */
-  ended(rows: readonly SpooledRows[]): FileDraft | null {
-    const file = this.#files.get(rows);
-    file?.end();
-    return file ?? null;
+  /** A file is due: the rest of what was begun of it is written at once. */
+  due(rows: readonly SpooledRows[]): void {
+    this.#files.get(rows)?.end();
   }
 
-  /** Discards what was not put, and begins nothing further. */
+  /** What was begun of a file that is due, for whoever is to put or to discard it. Null: nothing was. */
+  take(rows: readonly SpooledRows[]): FileDraft | null {
+    const file = this.#files.get(rows) ?? null;
+    file?.take();
+    return file;
+  }
+
+  /** Begins nothing further, and discards what nobody has taken. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    await this.#discard(({ isTaken }) => !isTaken);
+  }
+
+  /** Discards everything that is not being put. */
   async close(): Promise<void> {
-    this.#isClosed = true;
-    await Promise.all(Array.from(this.#files.values(), (file) => file.discard()));
+    await this.stop();
+    await this.#discard(() => true);
+  }
+
+  async #discard(which: (file: FileDraft) => boolean): Promise<void> {
+    const files = [...this.#files.values()].filter(which);
+    await Promise.all(files.map((file) => file.discard()));
   }
 
   #begin(rows: readonly SpooledRows[]): FileDraft | null {
-    const { store, spool, encoder } = this.#parts;
-    if (this.#files.size >= DRAFTS_MAX) return null;
+    const { store, spool, encoder, filesMax } = this.#parts;
+    if (this.#files.size >= filesMax) return null;
     const draft = store.draft?.() ?? null;
-    if (draft === null) return null;
+    // A wrapper that makes a promise of every answer has none to give.
+    if (typeof draft?.write !== 'function') return null;
     const header = encoder.header(rows[0]!.table);
-    const file = new FileDraft({ draft, spool, rows, head: header === null ? [] : [header], onOver: () => this.#files.delete(rows) });
+    const onOver = () => this.#files.delete(rows);
+    const file = new FileDraft({ draft, uri: store.uri, spool, rows, head: header === null ? [] : [header], onOver });
     this.#files.set(rows, file);
     return file;
   }
 }
 
 export interface DraftParts extends Pick<Target, 'store' | 'spool' | 'encoder'> {
+  /** So many files at once; further ones are written when they are due. Each may have one open, and keeps what it reads from the disk at that moment. */
+  readonly filesMax: number;
   /** From so many bytes on a file is begun. Default 4 MiB: what is smaller is written at once. */
   readonly bytesMin?: number;
 }
@@ -62,13 +83,13 @@ const BYTES_MIN = 4 * MIB;
 const WRITE_BYTES_MIN = MIB;
 /** … and so much, and an entry at most, goes into one; … */
 const WRITE_BYTES_MAX = 4 * MIB;
-/** … of what comes from the disk less: it is in memory meanwhile, in each of the files. */
+/** … of what may have to come from the disk less: it is in memory meanwhile, in each of the files. */
 const LOAD_BYTES_MAX = MIB;
-/** Each has a file open, with some stores. */
-const DRAFTS_MAX = 64;
 
 interface FileParts {
   readonly draft: ObjectDraft;
+  /** Of the store. */
+  readonly uri: string;
   readonly spool: Spool;
   readonly rows: readonly SpooledRows[];
   /** What the file begins with. */
@@ -79,23 +100,34 @@ interface FileParts {
 /** One file. Its rows must stay in the spool until it is put or discarded. */
 export class FileDraft {
   readonly #parts: FileParts;
+  #isTaken = false;
   /** Of the rows that were asked for. */
-  #bytes = 0;
+  #askedBytes = 0;
+  #writtenBytes = 0;
   /** The first of the rows that are not written. */
   #next = 0;
   #isEnded = false;
   #isDiscarded = false;
   #isWriting = false;
   #written: Promise<void> = Promise.resolve();
+  #putting: Promise<boolean> | null = null;
   #failure: { readonly error: unknown } | null = null;
 
   constructor(parts: FileParts) {
     this.#parts = parts;
   }
 
+  get isTaken(): boolean {
+    return this.#isTaken;
+  }
+
+  take(): void {
+    this.#isTaken = true;
+  }
+
   grown(bytes: number, stepBytes: number): void {
-    if (bytes - this.#bytes < stepBytes) return;
-    this.#bytes = bytes;
+    if (bytes - this.#askedBytes < stepBytes) return;
+    this.#askedBytes = bytes;
     this.#start();
   }
 
@@ -104,28 +136,42 @@ export class FileDraft {
     this.#start();
   }
 
-  /** As of the store. Throws what its rows could not be read for, too. */
-  async putIfAbsent(key: string): Promise<boolean> {
-    const { draft, onOver } = this.#parts;
-    this.end();
+  /** As of the store, once. Throws what its rows could not be read for, too. */
+  putIfAbsent(key: string): Promise<boolean> {
+    this.#putting ??= this.#put(key);
+    return this.#putting;
+  }
+
+  /** When it resolves its rows are not read any more. One that is being put goes on to its end. Never fails. */
+  async discard(): Promise<void> {
+    if (this.#putting !== null) return void (await this.#putting.catch(() => {}));
+    this.#isDiscarded = true;
     await this.#written;
-    if (this.#failure !== null) {
-      await this.discard();
-      throw this.#failure.error;
-    }
+    await this.#end();
+  }
+
+  async #put(key: string): Promise<boolean> {
+    const { draft, uri, rows, head } = this.#parts;
     try {
+      this.end();
+      await this.#written;
+      if (this.#failure !== null) throw this.#failure.error;
+      const bytes = lengthOf(head) + rows.reduce((sum, { entry }) => sum + entry.valueBytes, 0);
+      if (this.#writtenBytes !== bytes) {
+        const reason = `${this.#writtenBytes} of its ${bytes} bytes are written${this.#isDiscarded ? ', and it was discarded' : ''}`;
+        throw new MillraceError('MR_STORE_FAILED', { operation: 'put', key, uri, reason });
+      }
       return await draft.putIfAbsent(key);
     } finally {
-      onOver();
+      await this.#end();
     }
   }
 
-  /** When it resolves its rows are not read any more. */
-  async discard(): Promise<void> {
-    this.#isDiscarded = true;
-    await this.#written;
-    await this.#parts.draft.discard();
-    this.#parts.onOver();
+  async #end(): Promise<void> {
+    const { draft, onOver } = this.#parts;
+    onOver();
+    // Whoever ends it has an answer already; what stays of a draft is its store's to sweep.
+    await draft.discard().catch(() => {});
   }
 
   #start(): void {
@@ -142,6 +188,7 @@ export class FileDraft {
       for (let entries = this.#ready(); entries.length > 0; entries = this.#ready()) {
         for await (const { values } of spool.read(entries)) pieces.push(...values);
         await draft.write(pieces);
+        this.#writtenBytes += lengthOf(pieces);
         spool.moved(entries);
         pieces = [];
       }
@@ -161,8 +208,12 @@ export class FileDraft {
       const { entry } = rows[this.#next]!;
       if (!this.#isEnded && entry.state !== 'memory' && entry.state !== 'disk') break;
       ready.push(entry);
-      bytes += entry.valueBytes * (entry.state === 'disk' ? WRITE_BYTES_MAX / LOAD_BYTES_MAX : 1);
+      bytes += entry.valueBytes * (entry.state === 'memory' ? 1 : WRITE_BYTES_MAX / LOAD_BYTES_MAX);
     }
     return ready;
   }
+}
+
+function lengthOf(pieces: readonly Buffer[]): number {
+  return pieces.reduce((sum, { length }) => sum + length, 0);
 }

@@ -22,7 +22,7 @@ export function contentOf(
   return {
     rows: events.reduce((sum, { rows }) => sum + rows, 0),
     runs: events.map(({ runs }) => runs),
-    body: drafts.ended(events) ?? bodyOf(spool, entries, head, allBytes),
+    body: drafts.take(events) ?? bodyOf(spool, entries, head, allBytes),
     bytes: allBytes,
     crc32: spool.checksumOf(entries, header === null ? 0 : crc32Of(header)),
   };

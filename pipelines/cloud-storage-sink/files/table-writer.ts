@@ -61,7 +61,7 @@ export class TableWriter {
       );
       this.#target.context.events.record('stale_rows_discarded', () => ({ table: tableName(table), version, rows: rowsOf(flush) }));
       this.#meter.discarded(flush);
-      await this.#target.drafts.ended(flush.events)?.discard();
+      await this.#target.drafts.take(flush.events)?.discard();
     } else {
       const path = directory.nextFile;
       const { clock, events } = this.#target.context;

@@ -45,7 +45,7 @@ export function writeFiles(target: Target, track: (queue: FlushQueue) => void): 
           const accept = (item: WriteItem) => {
             if ('events' in item) {
               const { lane, writer } = tables.of(item.events[0]!.table);
-              target.drafts.ended(item.events);
+              target.drafts.due(item.events);
               const rows = (handOn: () => void) => write('dml', () => writer.writeRows(item, () => queue.isStopped, handOn));
               queue.pushOverlapping(lane, (handOn) => meter.busy(() => rows(handOn)));
             } else if (item.type === 'marker') {

@@ -152,6 +152,19 @@ describe('Spool', () => {
     expect((await contentOf(world.spool, [a, b])).value).toBe(letters('a', 50) + letters('b', 50));
   });
 
+  it('keeps what was read on its way to the disk no longer than that, once its owner has moved it', async () => {
+    const world = await SpoolWorld.open(DISK_ONLY);
+    world.stall();
+    const [a, b] = [world.put('a', 50), world.put('b', 50)];
+    await contentOf(world.spool, [a, b]);
+    world.spool.moved([a]);
+    world.goOn();
+    await world.settle();
+    expect([a.state, b.state, world.recycled]).toEqual(['disk', 'disk', ['a']]);
+    world.spool.moved([b]);
+    expect(world.recycled).toEqual(['a', 'b']);
+  });
+
   it('reads many entries at once where they stand behind each other', async () => {
     const world = await SpoolWorld.open(limitsOf({ memoryBytes: 1, segmentBytes: 100_000 }));
     const entries = Array.from({ length: 300 }, (_, i) => world.put('abc'[i % 3]!, 100));

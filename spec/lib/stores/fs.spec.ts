@@ -214,6 +214,49 @@ describe('a draft on a file system', () => {
     await draft.discard();
   });
 
+  it('puts no empty file in its place when it is given up while the disk does not answer', async () => {
+    let answer = () => {};
+    const store = await openFsStore(root);
+    const draft = new FsDraft(
+      () => DurableFile.create(join(root, 'file'), 'wx'),
+      async (_key, finish) => {
+        await new Promise<void>((resolve) => (answer = resolve));
+        await finish();
+        return true;
+      },
+    );
+    await draft.write([Buffer.from('x')]);
+    const putting = draft.putIfAbsent('a');
+    await draft.discard();
+    answer();
+    await expect(putting).rejects.toThrow('given up');
+    await store.close();
+    expect(await readdir(root)).toEqual([]);
+  });
+
+  it('gives its room back as soon as a write fails, and tells it when it is put', async () => {
+    const asked: string[] = [];
+    const disk: DiskFiles = {
+      ...noting(0).disk,
+      open: async () => ({
+        write: async () => {
+          throw new Error('ENOSPC');
+        },
+        read: async () => Buffer.alloc(0),
+        sync: async () => {},
+        close: async () => void asked.push('close'),
+      }),
+      remove: async () => void asked.push('remove'),
+    };
+    const draft = new FsDraft(
+      () => DurableFile.create(join(root, 'file'), 'wx', disk),
+      async (_key, finish) => (await finish()) === '',
+    );
+    await draft.write([Buffer.alloc(1)]);
+    expect(asked).toEqual(['close', 'remove']);
+    await expect(draft.putIfAbsent('a')).rejects.toThrow('ENOSPC');
+  });
+
   it('leaves no file where it cannot be made durable', async () => {
     const { disk, asked } = noting(1);
     const draft = new FsDraft(
