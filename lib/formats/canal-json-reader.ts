@@ -13,30 +13,46 @@ export function canalJsonReader(): RowDecoder {
 
 async function* decode(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<DecodedRow[]> {
   const splitter = new RowSplitter();
-  const scanner = new ObjectScanner();
   const heads = new Heads();
+  const scanner = new ObjectScanner(heads);
   let row = 0;
   for await (const chunk of chunks) {
     splitter.push(chunk);
     const rows: DecodedRow[] = [];
     scanner.begin(splitter);
-    while (scanner.next(splitter)) rows.push(decodeRow(splitter.bytes.toString('utf8', scanner.from, scanner.end), heads, row++));
+    while (scanner.next(splitter)) rows.push(decodeRow(splitter.bytes, scanner, heads, row++));
     scanner.pause(splitter);
     if (rows.length > 0) yield rows;
   }
   if (scanner.isInside) throw malformed(row, 'the file ends inside it');
 }
 
+/** Where a row is. */
+interface Place {
+  readonly from: number;
+  readonly end: number;
+  /** Where the comma before `old` is in a row that begins as one before did; 0 where that is not known. */
+  readonly tail: number;
+}
+
 /** Finds where objects begin and end. Between objects anything may stand: terminators. */
-class ObjectScanner {
+class ObjectScanner implements Place {
   from = 0;
   end = 0;
+  tail = 0;
+  readonly #heads: Heads;
   #at = 0;
   #depth = 0;
   #inString = false;
   #escaped = false;
-  /** How far the row under way has been looked at, from its beginning. */
+  /** How far the row under way has been looked at, from its beginning, and where its tail is. */
   #seen = 0;
+  #head = 0;
+
+  /** @param heads what they know is not looked at byte by byte. */
+  constructor(heads: Heads) {
+    this.#heads = heads;
+  }
 
   get isInside(): boolean {
     return this.#depth > 0;
@@ -44,6 +60,7 @@ class ObjectScanner {
 
   begin(splitter: RowSplitter): void {
     this.from = splitter.from;
+    this.tail = this.#head === 0 ? 0 : splitter.from + this.#head;
     this.#at = splitter.from + this.#seen;
   }
 
@@ -57,7 +74,10 @@ class ObjectScanner {
         else if (byte === 0x5c) this.#escaped = true;
         else if (byte === 0x22) this.#inString = false;
       } else if (byte === 0x7b) {
-        if (this.#depth++ === 0) this.from = at;
+        if (this.#depth++ > 0) continue;
+        this.from = at;
+        this.tail = this.#heads.endOf(bytes, at, to);
+        if (this.tail > 0) at = this.tail;
       } else if (this.#depth > 0) {
         if (byte === 0x22) this.#inString = true;
         else if (byte === 0x7d && --this.#depth === 0) {
@@ -68,13 +88,17 @@ class ObjectScanner {
       }
     }
     this.#at = to;
-    if (this.#depth === 0) this.from = to;
+    if (this.#depth === 0) {
+      this.from = to;
+      this.tail = 0;
+    }
     return false;
   }
 
   /** Before the splitter's bytes move. */
   pause(splitter: RowSplitter): void {
     this.#seen = this.#at - this.from;
+    this.#head = this.tail === 0 ? 0 : this.tail - this.from;
     splitter.advance(this.from);
   }
 }
@@ -82,34 +106,58 @@ class ObjectScanner {
 /**
  * What stands before `old` in a row is the same from row to row of one kind, but for its two times, and longer than the rest: it is parsed once.
  *
- * Where a row begins as one did that was parsed as a whole, it stands at the same place inside the same object behind that.
+ * Where a row begins as one did that was parsed as a whole, it stands at the same place inside the same object behind that. All this is done in bytes: a text
+ * that is put together costs as much as to parse it.
  */
 class Heads {
   readonly #known: Head[] = [];
   /** How often one is still looked for. */
   #attempts = ATTEMPTS_MAX;
+  /** Of the head that was found last. */
+  #type: unknown;
 
-  /** The row's members, without those that nobody asks for. */
-  parse(text: string): Message {
-    for (const head of this.#known) {
-      const end = endOf(head, text);
-      if (end > 0) return { type: head.type, ...(JSON.parse(`{${text.slice(end + 1)}`) as Message) };
+  /** Where the comma before `old` is in a row that begins at `from`; 0 for one that begins otherwise, or has not come so far. */
+  endOf(bytes: Buffer, from: number, to: number): number {
+    for (const { type, beforeTimes, betweenTimes, behindTimes } of this.#known) {
+      const times = behindBytes(beforeTimes, bytes, from, to);
+      if (times < 0) continue;
+      const between = behindBytes(betweenTimes, bytes, behindNumber(bytes, times, to), to);
+      const behind = between < 0 ? -1 : behindBytes(behindTimes, bytes, behindNumber(bytes, between, to), to);
+      if (behind < 0) continue;
+      this.#type = type;
+      return behind - OLD.length;
     }
-    const message = JSON.parse(text) as Message;
+    return 0;
+  }
+
+  /** The row's members, without those that nobody asks for, and the text that they were read from. */
+  parse(bytes: Buffer, { from, end, tail }: Place): { readonly text: string; readonly message: Message } {
+    // A row that came in two chunks may have been cut before its tail.
+    const at = tail > 0 ? tail : this.endOf(bytes, from, end);
+    if (at > 0) {
+      bytes[at] = 0x7b;
+      const text = bytes.toString('utf8', at, end);
+      bytes[at] = 0x2c;
+      // What is named twice is what it is named last.
+      const { type = this.#type, old, data, _tidb } = JSON.parse(text) as Message;
+      return { text, message: { type, old, data, _tidb } };
+    }
+    const text = bytes.toString('utf8', from, end);
+    const { type, old, data, _tidb } = JSON.parse(text) as Message;
     if (this.#attempts > 0) {
       this.#attempts--;
       const head = headOf(text);
       if (head !== null) this.#known.push(head);
     }
-    return message;
+    return { text, message: { type, old, data, _tidb } };
   }
 }
 
 interface Head {
   readonly type: unknown;
-  readonly beforeTimes: string;
-  readonly betweenTimes: string;
-  readonly behindTimes: string;
+  readonly beforeTimes: Buffer;
+  readonly betweenTimes: Buffer;
+  readonly behindTimes: Buffer;
 }
 
 /** A file has rows of three kinds; where there is more to tell them apart by, it is not worth the search. */
@@ -126,55 +174,57 @@ function headOf(text: string): Head | null {
     // Whole as it is, so `old` is a member of the row, and no part of a value.
     const { type, data, _tidb } = JSON.parse(`${text.slice(0, at)}}`) as Message;
     if (data !== undefined || _tidb !== undefined) return null;
-    return { type, beforeTimes: match[1]!, betweenTimes: match[2]!, behindTimes: `${match[3]!}${OLD}` };
+    const [, before, between, behind] = match as unknown as [string, string, string, string];
+    return { type, beforeTimes: Buffer.from(before), betweenTimes: Buffer.from(between), behindTimes: Buffer.from(behind + OLD) };
   } catch {
     return null;
   }
 }
 
-/** Where the comma before `old` is; 0 for a row that begins otherwise. */
-function endOf({ beforeTimes, betweenTimes, behindTimes }: Head, text: string): number {
-  if (!text.startsWith(beforeTimes)) return 0;
-  const between = behindNumber(text, beforeTimes.length);
-  if (!text.startsWith(betweenTimes, between)) return 0;
-  const behind = behindNumber(text, between + betweenTimes.length);
-  return text.startsWith(behindTimes, behind) ? behind + behindTimes.length - OLD.length : 0;
+/** The place behind `text`, or −1 where it does not stand at `at`. From its end, where heads differ. */
+function behindBytes(text: Buffer, bytes: Buffer, at: number, to: number): number {
+  if (at < 0 || at + text.length > to) return -1;
+  for (let i = text.length - 1; i >= 0; i--) if (bytes[at + i] !== text[i]) return -1;
+  return at + text.length;
 }
 
-/** The place behind a whole number; without one, or with one that JSON does not know, where none of the texts is that stand behind it. */
-function behindNumber(text: string, from: number): number {
+/** The place behind a whole number; −1 without one, or with one that JSON does not know. */
+function behindNumber(bytes: Buffer, from: number, to: number): number {
   let at = from;
-  for (let code = text.charCodeAt(at); code >= 0x30 && code <= 0x39; ) code = text.charCodeAt(++at);
-  return at === from || (text.charCodeAt(from) === 0x30 && at > from + 1) ? text.length : at;
+  while (at < to && bytes[at]! >= 0x30 && bytes[at]! <= 0x39) at++;
+  return at === from || (bytes[from] === 0x30 && at > from + 1) ? -1 : at;
 }
 
-function decodeRow(text: string, heads: Heads, row: number): DecodedRow {
+function decodeRow(bytes: Buffer, place: Place, heads: Heads, row: number): DecodedRow {
   let message: Message;
   try {
-    message = heads.parse(text);
+    const parsed = heads.parse(bytes, place);
+    message = parsed.message;
     // Beyond 2^53 the engine's parser does not do; nearly always the digits can be taken from the text, else only the exact parser will.
     const inexact = message._tidb?.commitTs;
     if (typeof inexact === 'number' && !Number.isSafeInteger(inexact)) {
-      const commitTs = digitsOf(text, inexact);
-      message = commitTs === null ? (parseJson(text) as Message) : { ...message, _tidb: { commitTs } };
+      const { type } = message;
+      const digits = digitsOf(parsed.text, inexact);
+      const { old, data, _tidb } = digits === null ? (parseJson(parsed.text) as Message) : { ...message, _tidb: { commitTs: digits } };
+      message = { type, old, data, _tidb };
     }
   } catch (error) {
     throw malformed(row, 'it is no JSON', error);
   }
-  const commitTs = message._tidb?.commitTs ?? 0;
-  if ((typeof commitTs !== 'number' && typeof commitTs !== 'bigint') || (typeof commitTs === 'number' && !Number.isSafeInteger(commitTs))) {
+  const stated = message._tidb?.commitTs ?? 0;
+  if ((typeof stated !== 'number' && typeof stated !== 'bigint') || (typeof stated === 'number' && !Number.isSafeInteger(stated))) {
     throw malformed(row, 'its commitTs is no integer');
   }
   const data = imageOf(message.data, row);
   if (data === null) throw malformed(row, 'it has no data');
-  const position = { commitTs: BigInt(commitTs) };
+  const commitTs = BigInt(stated);
   switch (message.type) {
     case 'INSERT':
-      return { op: 'I', ...position, old: null, data };
+      return { op: 'I', commitTs, old: null, data };
     case 'UPDATE':
-      return { op: 'U', ...position, old: imageOf(message.old, row), data };
+      return { op: 'U', commitTs, old: imageOf(message.old, row), data };
     case 'DELETE':
-      return { op: 'D', ...position, old: data, data: null };
+      return { op: 'D', commitTs, old: data, data: null };
     default:
       throw malformed(row, 'its type is none of INSERT, UPDATE and DELETE');
   }
@@ -193,16 +243,19 @@ interface Message {
   readonly type?: unknown;
   readonly old?: unknown;
   readonly data?: unknown;
-  readonly _tidb?: { readonly commitTs?: unknown } | null;
+  readonly _tidb?: { readonly commitTs?: unknown } | null | undefined;
 }
 
 function imageOf(value: unknown, row: number): Readonly<Record<string, string | null>> | null {
   if (value === null || value === undefined) return null;
   const image: unknown = Array.isArray(value) && value.length === 1 ? value[0] : null;
   if (typeof image !== 'object' || image === null || Array.isArray(image)) throw malformed(row, 'data or old is no list of one object');
-  for (const text of Object.values(image))
+  const values = image as Readonly<Record<string, unknown>>;
+  for (const name in values) {
+    const text = values[name];
     if (text !== null && typeof text !== 'string') throw malformed(row, 'a value is neither text nor null');
-  return image as Readonly<Record<string, string | null>>;
+  }
+  return values as Readonly<Record<string, string | null>>;
 }
 
 function fromSourceText(type: string, text: string): string {

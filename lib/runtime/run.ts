@@ -72,8 +72,8 @@ class Run implements Running {
   /** Settles when the run must end at once: rejects with its error, resolves when it was stopped without drain. */
   readonly #halted: Promise<void>;
   readonly #stream = new Subscription();
-  #halt: () => void = () => {};
-  #fail: (error: unknown) => void = () => {};
+  #resolveHalted: () => void = () => {};
+  #rejectHalted: (error: unknown) => void = () => {};
   #isHalted = false;
   #loop: CheckpointLoop | null = null;
   readonly #closers: Closers;
@@ -92,14 +92,8 @@ class Run implements Running {
     this.#board = new StatusBoard(this.#clock, (status) => this.#stopIfCaughtUp(status));
     this.status$ = this.#board.status$;
     this.#halted = new Promise((resolve, reject) => {
-      this.#halt = () => {
-        this.#isHalted = true;
-        resolve();
-      };
-      this.#fail = (error) => {
-        this.#isHalted = true;
-        reject(error);
-      };
+      this.#resolveHalted = resolve;
+      this.#rejectHalted = reject;
     });
     const stop = () => void this.stop();
     options.signal?.addEventListener('abort', stop, { once: true });
@@ -124,6 +118,16 @@ class Run implements Running {
       this.#draining.abort();
     }
     return this.done;
+  }
+
+  #halt(): void {
+    this.#isHalted = true;
+    this.#resolveHalted();
+  }
+
+  #fail(error: unknown): void {
+    this.#isHalted = true;
+    this.#rejectHalted(error);
   }
 
   async #run(): Promise<RunSummary> {

@@ -18,6 +18,7 @@ export function escapeName(name: string): string {
 
 /** The name behind a folder name, or null when `escapeName` makes no such folder name. */
 export function unescapeName(escaped: string): string | null {
+  if (PLAIN.test(escaped)) return RESERVED.test(escaped) ? null : escaped;
   if (escaped === '' || !/^(?:[^%]|%[0-9A-F]{2})+$/.test(escaped)) return null;
   const bytes = Buffer.from(
     escaped.replace(/%(..)/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))),

@@ -88,7 +88,7 @@ class PostgresRun implements OpenSource {
   #checkpointTs: bigint | null;
   #isJoining = false;
   #failure: { readonly error: unknown } | null = null;
-  #wake = () => {};
+  #wake: (nothing: null) => void = () => {};
 
   constructor(settings: PostgresSettings, context: SourceContext, prepared: Prepared, connect: ConnectOptions, control: ControlConnection) {
     this.#settings = settings;
@@ -158,7 +158,7 @@ class PostgresRun implements OpenSource {
       save: () => this.#save(),
       onJoin: () => {
         this.#isJoining = true;
-        this.#wake();
+        this.#wake(null);
       },
       onFailure: (error) => this.#fail(error),
     });
@@ -233,7 +233,9 @@ class PostgresRun implements OpenSource {
         continue;
       }
       const wake = new Promise<null>((resolve) => {
-        this.#wake = () => resolve(null);
+        // No function of its own: one that is assigned to a property as it is written goes into V8's old space, and holds all that this round leads to there,
+        // rows too.
+        this.#wake = resolve;
       });
       // The stream decides about a row when it reads it: nothing may be under way while a snapshot gets its place.
       if (this.#isJoining) provokeMark(this.#control.query).catch(() => {});
@@ -387,13 +389,13 @@ class PostgresRun implements OpenSource {
 
   #stop(): void {
     this.#ended.abort();
-    this.#wake();
+    this.#wake(null);
   }
 
   #fail(error: unknown): void {
     recordLoss(this.#context.events, this.#settings, error);
     this.#failure ??= { error };
     this.#ended.abort();
-    this.#wake();
+    this.#wake(null);
   }
 }

@@ -89,7 +89,7 @@ class ReplicationStream implements PostgresStream {
   #slotActiveSinceMs: number | null = null;
   #brokenSinceMs: number | null = null;
   #slot: SlotFacts = { activePid: null, walSenderTimeoutMs: DEFAULT_WAL_SENDER_TIMEOUT_MS };
-  #cancelStatus = () => {};
+  #cancelTimer = () => {};
   #statusDueMs = Number.POSITIVE_INFINITY;
   #statusSentMs = 0;
   /** Since when the server owes us bytes; null while nobody waits for any. */
@@ -305,17 +305,17 @@ class ReplicationStream implements PostgresStream {
     if (dueMs >= this.#statusDueMs) return;
     this.#cancelStatus();
     this.#statusDueMs = dueMs;
-    const cancel = clock.after(delayMs, () => {
+    this.#cancelTimer = clock.after(delayMs, () => {
       this.#cancelStatus();
       this.#report();
       this.#checkSilence();
       this.#scheduleStatus(this.#statusIntervalMs);
     });
-    this.#cancelStatus = () => {
-      cancel();
-      this.#statusDueMs = Number.POSITIVE_INFINITY;
-      this.#cancelStatus = () => {};
-    };
+  }
+
+  #cancelStatus(): void {
+    this.#cancelTimer();
+    this.#statusDueMs = Number.POSITIVE_INFINITY;
   }
 
   /** Says what was confirmed and nothing beyond (I1, I10). */

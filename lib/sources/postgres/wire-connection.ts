@@ -82,7 +82,8 @@ export class WireConnection {
   readonly #onNotice: (notice: ServerNotice) => void;
   #waiter: { resolve: () => void; reject: (error: unknown) => void } | null = null;
   #wakeScheduled = false;
-  #lost: MillraceError | null = null;
+  /** Why it is gone. The error is made for whoever waits or comes: nearly always the connection is closed and nobody does. */
+  #lost: string | null = null;
   #closed = false;
   #ended = false;
   /** Wait for the socket's end. */
@@ -209,7 +210,7 @@ export class WireConnection {
 
   /** Reads until at least some bytes have come; then reading is paused again. The caller has made room in the arena. Throws MR_CONNECTION_LOST. */
   fill(): Promise<void> {
-    if (this.#lost !== null) return Promise.reject(this.#lost);
+    if (this.#lost !== null) return Promise.reject(lostError(this.#lost));
     return new Promise((resolve, reject) => {
       this.#waiter = { resolve, reject };
       this.#socket.resume();
@@ -305,8 +306,8 @@ export class WireConnection {
   }
 
   #lose(reason: string): void {
-    this.#lost ??= new MillraceError('MR_CONNECTION_LOST', { reason });
-    if (!this.#wakeScheduled) this.#takeWaiter()?.reject(this.#lost);
+    this.#lost ??= reason;
+    if (!this.#wakeScheduled) this.#takeWaiter()?.reject(lostError(this.#lost));
   }
 
   #takeWaiter() {
@@ -314,6 +315,10 @@ export class WireConnection {
     this.#waiter = null;
     return waiter;
   }
+}
+
+function lostError(reason: string): MillraceError {
+  return new MillraceError('MR_CONNECTION_LOST', { reason });
 }
 
 const HEADER_BYTES = 5;

@@ -28,6 +28,7 @@ export interface SimDiskOptions {
 export class SimDisk implements Disk, Device {
   readonly name: string;
   readonly #sim: Simulation;
+  readonly #node: SimNode | null;
   readonly #latencyMs: Range;
   readonly #faults: DiskFaults;
   readonly #locks = new Map<string, object>();
@@ -38,7 +39,6 @@ export class SimDisk implements Disk, Device {
   #fullUntilMs = 0;
   /** Writes that have not happened yet: what is there of them when the process dies meanwhile. */
   readonly #underWay = new Set<() => void>();
-  readonly #nowMs: () => number;
 
   constructor(sim: Simulation, options: SimDiskOptions = {}) {
     const { node, name = node === undefined ? 'disk' : `${node.name}-disk`, latencyMs = [0, 0], faults = {} } = options;
@@ -49,7 +49,7 @@ export class SimDisk implements Disk, Device {
     this.#latencyMs = latencyMs;
     this.#faults = faults;
     this.#capacityBytes = options.capacityBytes ?? Number.POSITIVE_INFINITY;
-    this.#nowMs = () => sim.clock.now() + (node?.skewMs ?? 0);
+    this.#node = node ?? null;
     node?.attach(this);
     sim.onCalm(() => {
       this.#fullUntilMs = 0;
@@ -270,6 +270,10 @@ export class SimDisk implements Disk, Device {
     const result = effect();
     sim.note(this.name, `${what} ${path}`);
     return result;
+  }
+
+  #nowMs(): number {
+    return this.#sim.clock.now() + (this.#node?.skewMs ?? 0);
   }
 
   #corrupted(path: string, bytes: Buffer): Buffer {

@@ -88,6 +88,13 @@ describe('canalJsonReader', () => {
       await expect(decode(text)).rejects.toThrow('canal-json row 0 is malformed: it is no JSON');
     });
 
+    it('are read as each alone, wherever a chunk ends', async () => {
+      const rows = [...known, whole('UPDATE', '1668668168117', `[{"a":"{,\\"old\\":"}],"data":[{"a":"é"}]${TIDB}}`), ...known];
+      const bytes = Buffer.from(rows.join('\r\n'));
+      const alone = (await Promise.all(rows.map((row) => decode(row)))).flat();
+      for (let size = 1; size < bytes.length; size += size < 500 ? 1 : 37) expect(await decode(bytes, size)).toEqual(alone);
+    });
+
     it('are read as each alone, wherever a byte is another one', async () => {
       const row = whole('UPDATE', '1668668168117', `[{"a":"1"}],"data":[{"a":"2"}]${TIDB}}`);
       const outcome = (work: Promise<unknown>) => work.catch((error: { details: object }) => ({ ...error.details, row: null }));

@@ -123,10 +123,12 @@ class CaptureWorld implements Meddling {
     const running = this.#running;
     let isDown = false;
     const down = new Promise<void>((resolve) => {
-      this.#onDown = () => {
+      // By a name: assigned as it is written it would go into V8's old space, and hold this world there.
+      const onDown = () => {
         isDown = true;
         resolve();
       };
+      this.#onDown = onDown;
     });
     this.#isOver = true;
     await Promise.race([running?.stop(), down]);

@@ -8,6 +8,7 @@ import { Arrivals, type Breach } from './arrivals.ts';
 import type { ExpectedTable } from './expected.ts';
 import type { Origin } from './origin.ts';
 import { RULES, type Rule } from './rules.ts';
+import { WatchedSink, WatchedSource } from './watched-ports.ts';
 import type { ShownRun, ShownVersion, StoreWatcher } from './watched-store.ts';
 
 /**
@@ -71,22 +72,7 @@ export class Monitor implements StoreWatcher {
       open: async (context) => {
         const opened = await source.open(context);
         this.#begins(context.checkpointTs);
-        return {
-          get identity() {
-            return opened.identity;
-          },
-          get headTs() {
-            return opened.headTs;
-          },
-          hasOrdinals: opened.hasOrdinals ?? false,
-          deliveries: opened.deliveries,
-          confirm: (checkpointTs) => {
-            this.#confirming(checkpointTs);
-            opened.confirm(checkpointTs);
-          },
-          status: () => opened.status(),
-          close: () => opened.close(),
-        };
+        return new WatchedSource(opened, (checkpointTs) => this.#confirming(checkpointTs));
       },
     };
   }
@@ -118,18 +104,9 @@ export class Monitor implements StoreWatcher {
         const opened = await sink.open(context);
         const arrivals = new Arrivals(this.#origin.tables, this.storedTs ?? -1n, this.#origin.mayRepeat);
         this.#acks = new AckOrder();
-        return {
-          get identity() {
-            return opened.identity;
-          },
-          claim: async (identity, source) => {
-            await opened.claim(identity, source);
-            this.claims++;
-          },
-          write: (deliveries) => opened.write(deliveries.pipe(tap((delivery) => this.#arrived(arrivals, delivery)))),
-          publishCheckpoint: (checkpointTs, final) => opened.publishCheckpoint(checkpointTs, final),
-          close: () => opened.close(),
-        };
+        const claimed = () => this.claims++;
+        const arrived = (delivery: Delivery) => this.#arrived(arrivals, delivery);
+        return new WatchedSink(opened, claimed, arrived);
       },
     };
   }

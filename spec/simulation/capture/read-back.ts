@@ -62,12 +62,20 @@ function shownOf(table: ExpectedTable, change: OriginChange): OriginChange[] {
   const { commitTs, ordinal, op, old, data } = change;
   if (op !== 'U') return [change];
   // What the new row lacks is taken from the old one (P9).
-  const row = old === null ? data : { ...old, ...data };
-  if (table.changes[table.indexOf(commitTs, ordinal)]!.rows === 1) return [{ ...change, data: row }];
+  const row = old === null || data === null ? data : over(old, data);
+  if (table.changes[table.indexOf(commitTs, ordinal)]!.rows === 1) return [{ commitTs, ordinal, op, old, data: row }];
   return [
     { commitTs, ordinal, op: 'D', old, data: null },
     { commitTs, ordinal, op: 'I', old: null, data: row },
   ];
+}
+
+/** Not by a spread, which takes several times as long and leaves rows of many hidden classes. */
+function over(old: OriginRow, data: OriginRow): OriginRow {
+  const row: Record<string, string | null> = {};
+  for (const name in old) row[name] = old[name]!;
+  for (const name in data) row[name] = data[name]!;
+  return row;
 }
 
 async function seenOf(target: StoredTarget, table: ExpectedTable, mayRepeat: boolean): Promise<Change[]> {

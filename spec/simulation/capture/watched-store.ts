@@ -187,10 +187,11 @@ export class WatchedStore implements ObjectStore {
   }
 }
 
-/** The simulated store has gathered it. */
+/** The simulated store has gathered it, and given it away. */
 function wholeOf(body: ObjectBody): Buffer {
   if ('chunks' in body) throw new TypeError('a body that is not whole');
-  return Buffer.concat(body);
+  const [whole] = body;
+  return body.length === 1 && whole instanceof Buffer ? whole : Buffer.concat(body);
 }
 
 const VERSION_FOLDER = /^([^/]+\/[^/]+)\/(\d+)\//;

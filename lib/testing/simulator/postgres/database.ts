@@ -213,7 +213,7 @@ export class SimWriter {
     const key = keyOf(table, values);
     const before = table.rows.get(key);
     if (before === undefined) return false;
-    const row: SimRow = { ...before, ...values, ...newKey };
+    const row = changedRow(before, values, newKey);
     const moved = newKey === STAYS ? key : keyOf(table, row);
     if (moved !== key) {
       if (table.rows.has(moved)) return false;
@@ -274,6 +274,15 @@ function keyPart(table: SimTable, row: SimRow): SimRow {
 function wholeRow(table: SimTable, values: SimRow): SimRow {
   const row: Record<string, string | null> = {};
   for (const { name } of table.shape.columns) row[name] = values[name] ?? null;
+  return row;
+}
+
+/** Not by spreads, which take several times as long. */
+function changedRow(before: SimRow, values: SimRow, newKey: SimRow): SimRow {
+  const row: Record<string, string | null> = {};
+  for (const name in before) row[name] = before[name]!;
+  for (const name in values) row[name] = values[name]!;
+  for (const name in newKey) row[name] = newKey[name]!;
   return row;
 }
 

@@ -68,15 +68,37 @@ export function expectedOf(database: SimDatabase, oid: number, from: bigint, has
     }
   }
   const names = (shape ?? table.shape).columns.map(({ name }) => name);
-  return {
-    name: `${table.schema}.${table.name}`,
-    changes,
-    versions,
-    // Most who ask have no use for them.
-    get rows() {
-      return [...table.rows.values()].map((row) => Object.fromEntries(names.map((name) => [name, row[name] ?? null])));
-    },
-  };
+  return new Expectation(`${table.schema}.${table.name}`, changes, versions, table.rows, names);
+}
+
+/**
+ * A class: each literal that has a getter is given a hidden class of its own, which holds what the getter sees, a whole world, until V8 collects its old space.
+ */
+class Expectation implements ExpectedTable {
+  readonly name: string;
+  readonly changes: readonly ExpectedChange[];
+  readonly versions: ExpectedTable['versions'];
+  readonly #rows: ReadonlyMap<string, SimRow>;
+  readonly #columns: readonly string[];
+
+  constructor(
+    name: string,
+    changes: readonly ExpectedChange[],
+    versions: ExpectedTable['versions'],
+    rows: ReadonlyMap<string, SimRow>,
+    columns: readonly string[],
+  ) {
+    this.name = name;
+    this.changes = changes;
+    this.versions = versions;
+    this.#rows = rows;
+    this.#columns = columns;
+  }
+
+  /** Most who ask have no use for them. */
+  get rows(): readonly SimRow[] {
+    return [...this.#rows.values()].map((row) => Object.fromEntries(this.#columns.map((name) => [name, row[name] ?? null])));
+  }
 }
 
 const TRUNCATED = { op: 'T', old: null, data: null } as const;
