@@ -15,7 +15,7 @@ export interface RetryOptions {
   readonly deadline?: number;
   /** `full`: a random part of the delay, so that many do not retry at once. Default false. */
   readonly jitter?: false | 'full';
-  /** Whether an error is worth a retry. Default: every one. */
+  /** Whether an error is worth a retry; asked once about each but the last. What it throws takes the place of the error. Default: every one is. */
   readonly retryable?: (error: unknown) => boolean;
 }
 
@@ -61,6 +61,12 @@ export function retryBackoff<T>({
   requireNumber('cap', cap, base);
   requireNumber('retries', retries, 0, Number.POSITIVE_INFINITY);
   requireNumber('deadline', deadline, 0, Number.POSITIVE_INFINITY);
+  if (typeof retryable !== 'function')
+    throw new MillraceError('MR_INVALID_OPTION', {
+      option: 'retryable',
+      value: String(retryable),
+      bound: 'a function that says whether an error is worth a retry',
+    });
   if (jitter !== false && jitter !== 'full')
     throw new MillraceError('MR_INVALID_OPTION', { option: 'jitter', value: String(jitter), bound: 'false or full' });
   return operator('retryBackoff', { base, factor, cap, retries, deadline, jitter }, ({ clock }) => (source) => {

@@ -5,7 +5,7 @@ import type { Flush, TypeGroup } from '../../operators/index.ts';
 import { isSameSchema } from './column-schema.ts';
 import type { Entry } from './entry.ts';
 import { EventRejectedError } from './event.ts';
-import { HandlerCalls, type HandlerCallsParts, type Settlement } from './handler-calls.ts';
+import { FailedCall, HandlerCalls, type HandlerCallsParts, type Settlement } from './handler-calls.ts';
 import { attempts, batches, groups } from './operators.ts';
 
 export interface DeliveryParts extends HandlerCallsParts {
@@ -145,29 +145,39 @@ export class EventDelivery {
     return concat(...runsOf(events).map((run) => defer(() => this.#deliver(run))));
   }
 
-  #deliver(entries: readonly Entry[]): Observable<Settlement> {
+  /** @param failingSinceMs since when they fail, in a larger group; the deadline of their retries runs from there. */
+  #deliver(entries: readonly Entry[], failingSinceMs: number | null = null): Observable<Settlement> {
     const { limits, context } = this.#parts;
+    const { clock } = context;
     let attempt = 0;
+    let sinceMs = failingSinceMs;
+    const failed = () => {
+      sinceMs ??= clock.now();
+    };
     return defer(() => from(this.#calls.deliver(entries, ++attempt))).pipe(
       map((): Settlement => ({ entries, fate: 'delivered', isKept: false })),
-      attempts(limits).withContext(context),
-      catchError((error) => this.#giveUp(entries, error)),
+      tap({ error: failed }),
+      attempts(limits, failingSinceMs === null ? 0 : clock.now() - failingSinceMs).withContext(context),
+      catchError((error) => this.#giveUp(entries, error, sinceMs)),
     );
   }
 
   /** The last retry failed, or the target refuses: of several of which one may be to blame, halves find out which (W5). */
-  #giveUp(entries: readonly Entry[], error: unknown): Observable<Settlement> {
-    if (this.#parts.limits.mayPass(error)) return this.#bury(entries, 'exhausted', error);
+  #giveUp(entries: readonly Entry[], failure: unknown, sinceMs: number | null): Observable<Settlement> {
+    // A defect of ours is nothing that the events could be blamed for.
+    if (!(failure instanceof FailedCall)) throw failure;
+    const { reason: error, mayPass } = failure;
+    if (mayPass) return this.#bury(entries, 'exhausted', error);
     const named = new Set(error instanceof EventRejectedError ? (error.eventIds ?? []) : []);
     const bad = entries.length === 1 ? entries : entries.filter(({ event }) => named.has(event.id));
     if (bad.length > 0) {
       const rest = entries.filter((entry) => !bad.includes(entry));
-      return concat(this.#bury(bad, 'rejected', error), rest.length === 0 ? EMPTY : defer(() => this.#deliver(rest)));
+      return concat(this.#bury(bad, 'rejected', error), rest.length === 0 ? EMPTY : defer(() => this.#deliver(rest, sinceMs)));
     }
     const half = entries.length >> 1;
     return concat(
-      defer(() => this.#deliver(entries.slice(0, half))),
-      defer(() => this.#deliver(entries.slice(half))),
+      defer(() => this.#deliver(entries.slice(0, half), sinceMs)),
+      defer(() => this.#deliver(entries.slice(half), sinceMs)),
     );
   }
 

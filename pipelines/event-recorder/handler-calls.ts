@@ -1,9 +1,9 @@
-import { MillraceError, reasonOf } from '../../lib/errors.ts';
+import { isMillraceError, MillraceError, reasonOf } from '../../lib/errors.ts';
 import type { Context, Counter, Histogram } from '../../lib/flow/index.ts';
 import { scrubText } from '../../lib/redact.ts';
 import { bounded } from './bounded.ts';
 import type { Entry } from './entry.ts';
-import type { EventGroup } from './event.ts';
+import { type EventGroup, isRetryable } from './event.ts';
 import { RECORDER_METRICS } from './metrics.ts';
 import type { RecorderLimits } from './options.ts';
 import type { DropReason } from './outcome.ts';
@@ -14,6 +14,18 @@ export interface Settlement {
   readonly fate: 'delivered' | DropReason;
   /** Whether they are dead letters. */
   readonly isKept: boolean;
+}
+
+/** Why a call has failed, and whether the same may succeed later. That is asked once: the user's predicate might say something else the next time. */
+export class FailedCall extends Error {
+  readonly reason: unknown;
+  readonly mayPass: boolean;
+
+  constructor(reason: unknown, mayPass: boolean) {
+    super(reasonOf(reason));
+    this.reason = reason;
+    this.mayPass = mayPass;
+  }
 }
 
 export interface HandlerCallsParts {
@@ -38,6 +50,7 @@ export class HandlerCalls {
   /** What the call that runs settles, null when it fails; null when none runs. */
   #running: Promise<Settlement | null> | null = null;
   #areLettersLost = false;
+  #isPredicateBroken = false;
 
   constructor(parts: HandlerCallsParts) {
     const { metrics } = parts.context;
@@ -56,7 +69,7 @@ export class HandlerCalls {
     return this.#failures.value;
   }
 
-  /** @throws what the handler throws; MR_EVENT_HANDLER_TIMEOUT, MR_EVENT_RECORDER_STOPPED. */
+  /** @throws FailedCall of what the handler throws; of MR_EVENT_HANDLER_TIMEOUT, MR_EVENT_RECORDER_STOPPED. */
   async deliver(entries: readonly Entry[], attempt: number): Promise<void> {
     const { limits, context, onCalled } = this.#parts;
     const { handler } = limits;
@@ -90,7 +103,7 @@ export class HandlerCalls {
     this.#running = null;
     this.#durations.observe(Math.max(0, context.clock.now() - startedMs) / 1000);
     onCalled(failure);
-    if (failure !== null) throw failure.error;
+    if (failure !== null) throw new FailedCall(failure.error, this.#mayPass(failure.error));
   }
 
   /** Whether they are kept now; never fails. */
@@ -145,12 +158,34 @@ export class HandlerCalls {
     }
   }
 
+  #mayPass(error: unknown): boolean {
+    if (!isRetryable(error)) return false;
+    // These say nothing of the events: none were brought, or nobody knows what became of them.
+    if (!this.#isOpen || CUT_SHORT.some((code) => isMillraceError(error, code))) return true;
+    const { limits, context } = this.#parts;
+    try {
+      const answer: unknown = limits.retryable(error);
+      if (typeof answer === 'boolean') return answer;
+      // One that is late must not end the process when it fails.
+      Promise.resolve(answer).catch(() => {});
+      throw new TypeError(`it answers with ${answer instanceof Promise ? 'a promise' : typeof answer}, and not with true or false`);
+    } catch (failure) {
+      const details = { recorder: limits.name, reason: scrubText(reasonOf(failure)) };
+      if (!this.#isPredicateBroken) context.logger.error(details, 'retry.retryable failed: every error is taken for one that may pass');
+      this.#isPredicateBroken = true;
+      return true;
+    }
+  }
+
   #bounded<T>(handler: string, call: (signal: AbortSignal) => Promise<T>, stop = this.#stop.signal): Promise<T> {
     const { handlerTimeoutMs: timeoutMs, abortGraceMs: graceMs } = this.#parts.limits;
     const late = () => new MillraceError('MR_EVENT_HANDLER_TIMEOUT', { handler, timeoutMs });
     return bounded(call, { clock: this.#parts.context.clock, timeoutMs, graceMs, stop, late });
   }
 }
+
+/** Of calls that were ended from here. */
+const CUT_SHORT = ['MR_EVENT_HANDLER_TIMEOUT', 'MR_EVENT_RECORDER_STOPPED'] as const;
 
 function settling(call: Promise<void>, settlement: Settlement): Promise<Settlement | null> {
   return call.then(

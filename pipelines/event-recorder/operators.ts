@@ -2,7 +2,7 @@ import type { TwoStageAck } from '../../lib/events/index.ts';
 import type { Operator } from '../../lib/flow/index.ts';
 import { flushBy, groupByType, retryBackoff, watermarkBackpressure } from '../../operators/index.ts';
 import type { Entry } from './entry.ts';
-import type { Settlement } from './handler-calls.ts';
+import { FailedCall, type Settlement } from './handler-calls.ts';
 import type { RecorderLimits } from './options.ts';
 
 /** An entry on its way into the queue; its producer waits for the enqueue ack. */
@@ -28,8 +28,10 @@ export function groups() {
   return groupByType<Entry>({ type: ({ event }) => `${event.table}\0${event.type}` });
 }
 
-export function attempts({ retry, mayPass }: RecorderLimits) {
-  return retryBackoff<Settlement>({ ...retry, retryable: mayPass });
+/** @param elapsedMs since the first failure of these events, in a larger group. */
+export function attempts({ retry }: RecorderLimits, elapsedMs = 0) {
+  const deadline = Math.max(0, Math.floor(retry.deadline - elapsedMs));
+  return retryBackoff<Settlement>({ ...retry, deadline, retryable: (error) => error instanceof FailedCall && error.mayPass });
 }
 
 /** In the order in which events pass them, as `describe` prints them. */

@@ -3,7 +3,7 @@ import { type PlainOptions, requireNumber } from '../../lib/flow/index.ts';
 import type { Disk } from '../../lib/stores/disk.ts';
 import { parseBytes, parseDurationMs } from '../../lib/units.ts';
 import type { DeadLetterStore } from './dead-letters.ts';
-import { DEFAULT_TABLE, type EventHandler, isRetryable } from './event.ts';
+import { DEFAULT_TABLE, type EventHandler } from './event.ts';
 import { isName, NAME_BYTES_MAX } from './event-fault.ts';
 import { type HintOptions, hintsByType } from './hints.ts';
 
@@ -71,8 +71,10 @@ export interface EventRetryOptions {
   /** `full`: a random part of each delay. Default false. */
   readonly jitter?: false | 'full';
   /**
-   * Whether an error may pass. One that may not is as if the target had refused the events for good (`EventRejectedError`, which is not asked about): they are not tried again, and
-   * of several, halves find out which are to blame. Default: every other error may.
+   * Whether an error of `deliver` may pass. One that may not is as if the target had refused the events for good (`EventRejectedError`): they are not tried again, and of
+   * several, halves find out which are to blame. Asked once for each call that fails; not about errors that say so themselves (a rejection, rows that do not fit their
+   * table), nor about a call that was late or a handler that could not be opened: these may pass. One that throws, or answers with something else, has said yes.
+   * Default: every error may.
    */
   readonly retryable?: (error: unknown) => boolean;
 }
@@ -146,7 +148,7 @@ export function recorderLimits(options: EventRecorderOptions) {
           : parseDurationMs(retry.deadline, 'retry.deadline'),
       jitter,
     }),
-    mayPass: (error: unknown) => isRetryable(error) && saysYes(retryable, error),
+    retryable,
     handlerTimeoutMs: parseDurationMs(options.handlerTimeout ?? '30s', 'handlerTimeout', { min: 1 }),
     abortGraceMs: parseDurationMs(options.abortGrace ?? '1s', 'abortGrace'),
     whenExhausted,
@@ -172,7 +174,7 @@ function spillLimits({ folder, quota = '1GiB', segment = '16MiB', fsync = 'alway
 }
 
 /** As `describe` would print them: plain data, the same for the same options in whatever order types were given. */
-export function plainRecorderOptions({ handler, hintsOf, mayPass: _, deadLetters, spill, ...limits }: RecorderLimits): PlainOptions {
+export function plainRecorderOptions({ handler, hintsOf, retryable: _, deadLetters, spill, ...limits }: RecorderLimits): PlainOptions {
   const { retry } = limits;
   return {
     ...limits,
@@ -183,15 +185,6 @@ export function plainRecorderOptions({ handler, hintsOf, mayPass: _, deadLetters
     spill:
       spill === null ? null : { folder: spill.folder, quotaBytes: spill.quotaBytes, segmentBytes: spill.segmentBytes, syncs: spill.syncs },
   };
-}
-
-/** One that fails has not said no. */
-function saysYes(predicate: (error: unknown) => boolean, error: unknown): boolean {
-  try {
-    return predicate(error);
-  } catch {
-    return true;
-  }
 }
 
 function boundOf(value: number): number | string {

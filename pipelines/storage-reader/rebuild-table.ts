@@ -37,7 +37,8 @@ export async function rebuildTable(from: ObjectStore | StoredTarget, name: Table
   for await (const part of tableHistory(target, name, startOfTable())) image.apply(part);
   if (image.removedUpTo !== null) target.refuseGap(name, 'its rows cannot be told from what is left');
   return {
-    ...name,
+    schema: name.schema,
+    table: name.table,
     checkpointTs: target.checkpointTs!,
     columns: image.version?.columns ?? [],
     keyColumns: image.version?.keyColumns ?? [],

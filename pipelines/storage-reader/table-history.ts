@@ -66,7 +66,7 @@ async function* historyOfList(target: StoredTarget, name: TableName, progress: T
       const changes = isCleared ? [truncation(name, stored)] : [];
       progress.version = version.version;
       progress.files = new Map();
-      yield { version, changes, ...name, ...gap };
+      yield { schema: name.schema, table: name.table, version, changes, ...gap };
       gap = {};
     }
     yield* changesOfVersion(target, name, stored, version, progress);
@@ -96,7 +96,7 @@ async function* changesOfVersion(
     await mapBounded(series, (one) => one.begin(progress.at));
     for await (const changes of mergeSeries(series, progress)) {
       remember();
-      yield { version, changes, ...name };
+      yield { schema: name.schema, table: name.table, version, changes };
     }
     remember();
   } finally {
@@ -109,7 +109,7 @@ function formatReached(at: Position): string {
 }
 
 function truncation(name: TableName, { begins: { commitTs, ordinal } }: StoredVersion): Change {
-  return { op: 'T', commitTs, ordinal, old: null, data: null, ...name };
+  return { schema: name.schema, table: name.table, op: 'T', commitTs, ordinal, old: null, data: null };
 }
 
 function describeVersion(target: StoredTarget, { schemaFile, begins }: StoredVersion): TableVersion {

@@ -122,6 +122,7 @@ describe('retryBackoff', () => {
     ['retries', { retries: 1.5 }],
     ['deadline', { deadline: -1 }],
     ['jitter', { jitter: 'some' as 'full' }],
+    ['retryable', { retryable: true as unknown as () => boolean }],
   ])('refuses %s out of bounds at once: %j', (option, options) => {
     expect(() => retryBackoff(options)).toThrow(new RegExp(`MR_INVALID_OPTION: option ${option} `));
   });

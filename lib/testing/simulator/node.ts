@@ -126,8 +126,8 @@ export class SimNode {
   /**
    * Goes down at its `at`-th call through a port (counted as `calls` does, from 1), before or after the effect of that call.
    *
-   * @param isExact whether `after` is at the answer of that call alone, however late; else at the first answer of that call or a later one. Calls that answer at once, without
-   * a promise, are no end of anybody.
+   * @param isExact whether `after` is at the answer of that call alone, however late; else at the first answer of that call or a later one. Of calls that answer at once,
+   * without a promise, those count whose answer carries `PORT`.
    */
   crashAtCall(at: number, when: 'before' | 'after', how: 'crash' | 'kill' = 'crash', isExact = false): void {
     this.#fatalCall = { at, when, how, isExact };

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { MillraceError } from '../../../lib/errors.ts';
 import { createContext } from '../../../lib/flow/index.ts';
 import { virtualTime } from '../../../lib/testing/index.ts';
-import { buildRows, eventRecorder } from '../../../pipelines/index.ts';
+import { buildRows, type DeadLetters, eventRecorder } from '../../../pipelines/index.ts';
 import { type Behaviour, event, failing, never, numbers, record, rejection, ScriptedHandler, takes, withRecorder } from './recorder-kit.ts';
 
 describe('retries', () => {
@@ -111,6 +111,104 @@ describe('retries', () => {
         expect(recorder.status()).toMatchObject({ delivered: 3, dropped: { rejected: 1, exhausted: 0 } });
       },
     ));
+
+  it('W11: asks once for each call that fails, and goes by that answer', () => {
+    let asked = 0;
+    return withRecorder(
+      { whenExhausted: 'keep', batchEvents: 4, retry: { retryable: () => ++asked % 2 === 0 } },
+      failing(2),
+      async ({ clock, handler, recorder }) => {
+        record(recorder, 1, 4);
+        await clock.advance(60_000);
+        expect([asked, handler.taken.sort()]).toEqual([2, [1, 2, 3, 4]]);
+        expect(recorder.status()).toMatchObject({ delivered: 4, dropped: { exhausted: 0, rejected: 0 } });
+      },
+    );
+  });
+
+  const refuses = { retryable: () => false };
+
+  it('W11: does not ask about a call that was late, because nobody knows what became of it', () =>
+    withRecorder({ handlerTimeout: '1s', retry: refuses, lossSummary: false }, never, async ({ clock, handler, recorder }) => {
+      record(recorder, 1, 100);
+      await clock.advance(60_000);
+      expect(handler.calls).toHaveLength(4);
+      expect(recorder.status().dropped).toMatchObject({ exhausted: 100, rejected: 0 });
+    }));
+
+  it('W11: does not ask about a handler that cannot be opened, because no event was brought', () =>
+    virtualTime(async ({ clock }) => {
+      let opened = 0;
+      const handler = {
+        name: 'closed',
+        open: async () => {
+          opened++;
+          throw new Error('password authentication failed');
+        },
+        deliver: async () => {},
+      };
+      const recorder = await eventRecorder({ handler, retry: refuses, lossSummary: false }).open({ clock });
+      record(recorder, 1, 100);
+      await clock.advance(60_000);
+      expect([opened, recorder.status().dropped.exhausted]).toEqual([4, 100]);
+      await recorder.close(0);
+    }));
+
+  it('W11: what may not pass becomes a dead letter where there is a store for them', () => {
+    const kept: unknown[] = [];
+    const deadLetters = {
+      name: 'kept',
+      write: async ({ events, reason, error }: DeadLetters) =>
+        void kept.push([reason, error, events.map(({ payload }) => JSON.parse(payload))]),
+    };
+    return withRecorder(
+      { deadLetters, retry: refuses, lossSummary: false },
+      ({ payloads }) => {
+        if (payloads.includes(2)) throw new Error('no such column');
+      },
+      async ({ clock, recorder }) => {
+        record(recorder, 1, 4);
+        await clock.advance(60_000);
+        expect(kept).toEqual([['rejected', 'no such column', [2]]]);
+        expect(recorder.status()).toMatchObject({ delivered: 3, dropped: { rejected: 1 } });
+      },
+    );
+  });
+
+  it('W11: the deadline holds for the halves of a group too, which were failing before', () =>
+    withRecorder(
+      { batchEvents: 4, retry: { deadline: '3s', retryable: (error) => !String(error).includes('no such column') }, lossSummary: false },
+      ({ payloads }) => {
+        throw new Error(payloads.length > 1 ? 'no such column' : 'busy');
+      },
+      async ({ clock, handler, recorder }) => {
+        record(recorder, 1, 4);
+        await clock.advance(60_000);
+        // Those that are alone are tried again at 1666, and when that is over not any more.
+        expect(handler.log.map(([atMs, ...payloads]) => `${atMs}: ${payloads}`)).toEqual([
+          '0: 1,2,3,4',
+          '0: 1,2',
+          '0: 1',
+          '1666: 1',
+          '1666: 2',
+          '1666: 3,4',
+          '1666: 3',
+          '1666: 4',
+        ]);
+        expect(recorder.status().dropped).toMatchObject({ exhausted: 4 });
+      },
+    ));
+
+  it.each<[string, () => boolean]>([
+    ['a promise', (() => Promise.reject(new Error('late'))) as unknown as () => boolean],
+    ['nothing', (() => {}) as unknown as () => boolean],
+  ])('W11: takes a predicate that answers with %s for one that says yes, and says so once', (_, retryable) =>
+    withRecorder({ retry: { retryable } }, failing(2), async ({ clock, handler, recorder }) => {
+      record(recorder, 1, 100);
+      await clock.advance(60_000);
+      expect(handler.taken).toEqual(numbers(1, 100));
+    }),
+  );
 
   it('W11: takes a predicate that fails for one that says yes', () =>
     withRecorder(

@@ -143,7 +143,13 @@ function optionsOf(sim: Simulation, overflow: OverflowPolicy) {
     batchEvents: sim.between(1, 12),
     batchBytes: sim.pick([1000, 100_000]),
     linger: sim.between(1, 400),
-    retry: { base: sim.between(5, 300), cap: sim.between(10, 900), retries: sim.between(0, 3), jitter: sim.pick([false, 'full'] as const) },
+    retry: {
+      base: sim.between(5, 300),
+      cap: sim.between(10, 900),
+      retries: sim.between(0, 3),
+      jitter: sim.pick([false, 'full'] as const),
+      retryable: sim.pick([() => true, () => true, isPassing]),
+    },
     handlerTimeout: sim.between(200, 1500),
     abortGrace: sim.between(0, 100),
     whenExhausted:
@@ -152,6 +158,11 @@ function optionsOf(sim: Simulation, overflow: OverflowPolicy) {
     segment: sim.pick([1024, 8000, 100_000]),
     quota: sim.pick([20_000, 1_000_000]),
   };
+}
+
+/** W11: what a target that is down refuses is refused for good, where this is asked. */
+function isPassing(error: unknown): boolean {
+  return !String(error).includes('target is down');
 }
 
 /** One life of the process, and what its producers heard. */
