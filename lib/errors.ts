@@ -99,7 +99,7 @@ export const ERRORS = {
   },
   MR_DRAIN_TIMEOUT: {
     message:
-      'the stop took longer than {timeout}: {pendingEvents} events ({pendingBytes}) are not flushed, the checkpoint is {checkpointTs}',
+      'the stop took longer than {timeout}; events that are not flushed: {pendingEvents} ({pendingBytes}); the checkpoint is {checkpointTs}',
     remedy:
       'See whether the target answers, or allow more time (--drain-timeout); the next start resumes from the checkpoint and nothing is lost.',
   },
@@ -518,7 +518,11 @@ export function isMillraceError(error: unknown, code?: ErrorCode): error is Mill
 /** What went wrong, for a message: an error's own message, anything else as text. */
 export function reasonOf(error: unknown): string {
   // Not by class: an error of another realm (Node's own, under a test runner) is no instance of this one's.
-  return typeof error === 'object' && error !== null && 'message' in error ? String(error.message) : String(error);
+  try {
+    return typeof error === 'object' && error !== null && 'message' in error ? String(error.message) : String(error);
+  } catch {
+    return 'an error without a text';
+  }
 }
 
 function fill(template: string, details: ErrorDetails): string {

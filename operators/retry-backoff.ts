@@ -13,6 +13,8 @@ export interface RetryOptions {
   readonly retries?: number;
   /** Milliseconds from the first failure in a row behind which no retry begins: it gives up instead, at once. Default: none. */
   readonly deadline?: number;
+  /** When that first failure was, in ms of the clock, where it came before; until there is a value. Default null: it is the first that this one hears of. */
+  readonly failingSinceMs?: number | null;
   /** `full`: a random part of the delay, so that many do not retry at once. Default false. */
   readonly jitter?: false | 'full';
   /** Whether an error is worth a retry; asked once about each but the last. What it throws takes the place of the error. Default: every one is. */
@@ -53,6 +55,7 @@ export function retryBackoff<T>({
   cap = 30_000,
   retries = Number.POSITIVE_INFINITY,
   deadline = Number.POSITIVE_INFINITY,
+  failingSinceMs = null,
   jitter = false,
   retryable = () => true,
 }: RetryOptions = {}): Operator<T, T> {
@@ -61,6 +64,7 @@ export function retryBackoff<T>({
   requireNumber('cap', cap, base);
   requireNumber('retries', retries, 0, Number.POSITIVE_INFINITY);
   requireNumber('deadline', deadline, 0, Number.POSITIVE_INFINITY);
+  if (failingSinceMs !== null) requireNumber('failingSinceMs', failingSinceMs, 0, Number.MAX_SAFE_INTEGER, true);
   if (typeof retryable !== 'function')
     throw new MillraceError('MR_INVALID_OPTION', {
       option: 'retryable',
@@ -72,18 +76,19 @@ export function retryBackoff<T>({
   return operator('retryBackoff', { base, factor, cap, retries, deadline, jitter }, ({ clock }) => (source) => {
     return new Observable((subscriber) => {
       let failures = 0;
-      let firstFailureMs = 0;
+      let firstFailureMs = failingSinceMs;
       let cancelTimer = () => {};
       const attempt = () =>
         link(source, subscriber, {
           next: (value) => {
             failures = 0;
+            firstFailureMs = null;
             subscriber.next(value);
           },
           error: (error) => {
             if (failures >= retries || !retryable(error)) return subscriber.error(error);
             const nowMs = clock.now();
-            if (failures === 0) firstFailureMs = nowMs;
+            firstFailureMs ??= nowMs;
             const fullMs = Math.min(cap, base * factor ** failures);
             const delayMs = jitter === 'full' ? fullMs * clock.random() : fullMs;
             if (nowMs + delayMs - firstFailureMs > deadline) return subscriber.error(error);

@@ -111,7 +111,7 @@ export function composeSink(options: CloudStorageOptions, operators: typeof SINK
           store,
           spool,
           encoder,
-          filesMax: 2 * settings.workerCount,
+          filesMax: Math.min(2 * settings.workerCount, DRAFTS_MAX),
           ...(machine.draftBytesMin !== undefined && { bytesMin: machine.draftBytesMin }),
         }),
         epoch,
@@ -242,6 +242,8 @@ function unlessAborted(signal: AbortSignal, work: Promise<unknown>): Promise<unk
   return Promise.race([work, new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))]);
 }
 
+/** However many workers: each may have a file open. */
+const DRAFTS_MAX = 64;
 /** Less than a run waits for its parts to close. */
 const CLOSE_PATIENCE_MS = 4000;
 

@@ -157,7 +157,7 @@ export class EventDelivery {
     return defer(() => from(this.#calls.deliver(entries, ++attempt))).pipe(
       map((): Settlement => ({ entries, fate: 'delivered', isKept: false })),
       tap({ error: failed }),
-      attempts(limits, failingSinceMs === null ? 0 : clock.now() - failingSinceMs).withContext(context),
+      attempts(limits, failingSinceMs).withContext(context),
       catchError((error) => this.#giveUp(entries, error, sinceMs)),
     );
   }

@@ -159,9 +159,10 @@ export class HandlerCalls {
   }
 
   #mayPass(error: unknown): boolean {
-    if (!isRetryable(error)) return false;
     // These say nothing of the events: none were brought, or nobody knows what became of them.
-    if (!this.#isOpen || CUT_SHORT.some((code) => isMillraceError(error, code))) return true;
+    if (!this.#isOpen) return true;
+    if (!isRetryable(error)) return false;
+    if (CUT_SHORT.some((code) => isMillraceError(error, code))) return true;
     const { limits, context } = this.#parts;
     try {
       const answer: unknown = limits.retryable(error);

@@ -28,10 +28,9 @@ export function groups() {
   return groupByType<Entry>({ type: ({ event }) => `${event.table}\0${event.type}` });
 }
 
-/** @param elapsedMs since the first failure of these events, in a larger group. */
-export function attempts({ retry }: RecorderLimits, elapsedMs = 0) {
-  const deadline = Math.max(0, Math.floor(retry.deadline - elapsedMs));
-  return retryBackoff<Settlement>({ ...retry, deadline, retryable: (error) => error instanceof FailedCall && error.mayPass });
+/** @param failingSinceMs since when these events fail, where they have done so in a larger group. */
+export function attempts({ retry }: RecorderLimits, failingSinceMs: number | null = null) {
+  return retryBackoff<Settlement>({ ...retry, failingSinceMs, retryable: (error) => error instanceof FailedCall && error.mayPass });
 }
 
 /** In the order in which events pass them, as `describe` prints them. */

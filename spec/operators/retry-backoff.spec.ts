@@ -54,6 +54,17 @@ describe('retryBackoff', () => {
     });
   });
 
+  it('counts its deadline from a failure that came before, until there is a value', () => {
+    eventMarbles(({ cold, context, expectObservable }) => {
+      const attempts: Observable<string>[] = [cold('-#'), cold('-#')];
+      let attempt = 0;
+      const source = defer(() => attempts[attempt++]!);
+      //                fails, 2 ms, fails; the next retry would begin 8 ms behind what came before, 2 ms ago
+      const late = source.pipe(retryBackoff<string>({ base: 2, deadline: 7, failingSinceMs: 0 }).withContext(context));
+      expectObservable(late).toBe('- 2ms -#');
+    });
+  });
+
   it('does not retry what is not worth it', () => {
     eventMarbles(({ cold, context, expectObservable, expectSubscriptions }) => {
       const source = cold<never>('-#', {}, 'fatal');
@@ -121,6 +132,7 @@ describe('retryBackoff', () => {
     ['retries', { retries: -1 }],
     ['retries', { retries: 1.5 }],
     ['deadline', { deadline: -1 }],
+    ['failingSinceMs', { failingSinceMs: -1 }],
     ['jitter', { jitter: 'some' as 'full' }],
     ['retryable', { retryable: true as unknown as () => boolean }],
   ])('refuses %s out of bounds at once: %j', (option, options) => {

@@ -60,8 +60,7 @@ export class Drafts {
     const { store, spool, encoder, filesMax } = this.#parts;
     if (this.#files.size >= filesMax) return null;
     const draft = store.draft?.() ?? null;
-    // A wrapper that makes a promise of every answer has none to give.
-    if (typeof draft?.write !== 'function') return null;
+    if (draft === null) return null;
     const header = encoder.header(rows[0]!.table);
     const onOver = () => this.#files.delete(rows);
     const file = new FileDraft({ draft, uri: store.uri, spool, rows, head: header === null ? [] : [header], onOver });
@@ -170,8 +169,11 @@ export class FileDraft {
   async #end(): Promise<void> {
     const { draft, onOver } = this.#parts;
     onOver();
-    // Whoever ends it has an answer already; what stays of a draft is its store's to sweep.
-    await draft.discard().catch(() => {});
+    try {
+      await draft.discard();
+    } catch {
+      // Whoever ends it has an answer already; what stays of a draft is its store's to sweep.
+    }
   }
 
   #start(): void {

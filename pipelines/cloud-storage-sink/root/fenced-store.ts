@@ -84,7 +84,8 @@ export class FencedStore implements ObjectStore {
   /** Only what it is in the end counts as a write. */
   draft(): ObjectDraft | null {
     const draft = this.#store.draft?.() ?? null;
-    if (draft === null) return null;
+    // A wrapper that makes a promise of every answer has none to give.
+    if (typeof draft?.write !== 'function') return null;
     return {
       write: (pieces) => draft.write(pieces),
       putIfAbsent: async (key) => {

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { MillraceError } from '../../../lib/errors.ts';
 import { createContext } from '../../../lib/flow/index.ts';
 import { virtualTime } from '../../../lib/testing/index.ts';
-import { buildRows, type DeadLetters, eventRecorder } from '../../../pipelines/index.ts';
+import { buildRows, type DeadLetters, EventRejectedError, eventRecorder } from '../../../pipelines/index.ts';
 import { type Behaviour, event, failing, never, numbers, record, rejection, ScriptedHandler, takes, withRecorder } from './recorder-kit.ts';
 
 describe('retries', () => {
@@ -127,6 +127,7 @@ describe('retries', () => {
   });
 
   const refuses = { retryable: () => false };
+  let busy = async () => {};
 
   it('W11: does not ask about a call that was late, because nobody knows what became of it', () =>
     withRecorder({ handlerTimeout: '1s', retry: refuses, lossSummary: false }, never, async ({ clock, handler, recorder }) => {
@@ -136,14 +137,17 @@ describe('retries', () => {
       expect(recorder.status().dropped).toMatchObject({ exhausted: 100, rejected: 0 });
     }));
 
-  it('W11: does not ask about a handler that cannot be opened, because no event was brought', () =>
+  it.each([
+    ['an error', new Error('password authentication failed')],
+    ['a rejection', new EventRejectedError('no such role', { handler: 'closed', table: 'events', type: 'test' })],
+  ])('W11: does not ask about a handler that cannot be opened for %s, because no event was brought', (_, failure) =>
     virtualTime(async ({ clock }) => {
       let opened = 0;
       const handler = {
         name: 'closed',
         open: async () => {
           opened++;
-          throw new Error('password authentication failed');
+          throw failure;
         },
         deliver: async () => {},
       };
@@ -152,7 +156,8 @@ describe('retries', () => {
       await clock.advance(60_000);
       expect([opened, recorder.status().dropped.exhausted]).toEqual([4, 100]);
       await recorder.close(0);
-    }));
+    }),
+  );
 
   it('W11: what may not pass becomes a dead letter where there is a store for them', () => {
     const kept: unknown[] = [];
@@ -196,6 +201,34 @@ describe('retries', () => {
           '1666: 4',
         ]);
         expect(recorder.status().dropped).toMatchObject({ exhausted: 4 });
+      },
+    ));
+
+  it('W11: the deadline is no longer for a half whose calls take their time', () =>
+    withRecorder(
+      { batchEvents: 2, retry: { deadline: '3s', retryable: (error) => !String(error).includes('no such column') }, lossSummary: false },
+      async ({ payloads }) => {
+        if (payloads.length > 1) throw new Error('no such column');
+        await busy();
+        throw new Error('busy');
+      },
+      async ({ clock, handler, recorder }) => {
+        busy = () => clock.sleep(10_000);
+        record(recorder, 1, 2);
+        await clock.advance(60_000);
+        expect(handler.log.map(([atMs, ...payloads]) => `${atMs}: ${payloads}`)).toEqual(['0: 1,2', '0: 1', '10000: 2']);
+        expect(recorder.status().dropped).toMatchObject({ exhausted: 2 });
+      },
+    ));
+
+  it('C5.9: keeps events of a target that fails with something that has no text', () =>
+    withRecorder(
+      { whenExhausted: 'keep' },
+      failing(2, () => Object.create(null)),
+      async ({ clock, handler, recorder }) => {
+        record(recorder, 1, 100);
+        await clock.advance(60_000);
+        expect(handler.taken).toEqual(numbers(1, 100));
       },
     ));
 

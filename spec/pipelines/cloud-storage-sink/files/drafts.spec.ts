@@ -292,14 +292,15 @@ describe('a data file that is begun while its rows are gathered', () => {
     const world = await SpoolWorld.open(limitsOf({}));
     const { store } = await DraftWorld.open({});
     const rows = [{ table: users, rows: 1, bytes: 44, entry: world.put('a', 60) } as SpooledRows];
-    const none = { draft: () => null };
-    // As a wrapper does that awaits whatever is called.
-    const later = { draft: async () => null } as unknown as typeof none;
-    for (const given of [none, later]) {
-      const drafts = new Drafts({ store: Object.assign(store, given), spool: world.spool, encoder: NO_HEADER, bytesMin: 1, filesMax: 1 });
-      drafts.grown(rows, 44);
-      expect(drafts.take(rows)).toBeNull();
-    }
+    const drafts = new Drafts({
+      store: Object.assign(store, { draft: () => null }),
+      spool: world.spool,
+      encoder: NO_HEADER,
+      bytesMin: 1,
+      filesMax: 1,
+    });
+    drafts.grown(rows, 44);
+    expect(drafts.take(rows)).toBeNull();
   });
 });
 
@@ -367,6 +368,37 @@ describe('the sink into files', () => {
       await world.close();
       await store.close();
     });
+  });
+
+  it('begins none of a store that makes a promise of every answer', async () => {
+    const store = new MemoryStore();
+    const wrapped = Object.assign(store, { draft: async () => null }) as unknown as MemoryStore;
+    const world = await openWorld(wrapped, { flushInterval: '10m' }, undefined, { draftBytesMin: 1000 });
+    for (let ts = 1; ts <= 3; ts++) world.send(block(ts, 20_000));
+    await world.complete();
+    await until(async () => world.end !== null);
+    expect([world.end, (await publishedRows(store)).length]).toEqual(['complete', 6]);
+    await world.close();
+  });
+
+  it('tells what went wrong with a draft, and not that it could not be discarded either', async () => {
+    const store = new DraftStore();
+    store.failure = new Error('the disk is gone');
+    const draft = store.draft.bind(store);
+    const broken = Object.assign(store, {
+      draft: () => ({
+        ...draft(),
+        discard: () => {
+          throw new Error('a defect');
+        },
+      }),
+    });
+    const world = await openWorld(broken, { flushInterval: '10m' }, undefined, { draftBytesMin: 1000 });
+    for (let ts = 1; ts <= 3; ts++) world.send(block(ts, 20_000));
+    await world.complete();
+    await until(async () => world.end !== null);
+    expect(world.end).toMatchObject({ code: 'MR_SINK_WRITE_FAILED', message: expect.stringContaining('the disk is gone') });
+    await world.close();
   });
 
   it('I1: acks nothing of a file whose draft the store does not take', async () => {
