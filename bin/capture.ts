@@ -58,7 +58,10 @@ export function captureCommand(output: Output, exit: (code: ExitCode) => void): 
     )
     .option('--state <dir>', 'the folder of the checkpoint', './.millrace')
     .option('--flush-interval <duration>', 'a file is written this long after its first row (default: 5s)')
-    .option('--file-size <size>', 'a file is written at this size (default: 64MiB)')
+    .option(
+      '--file-size <size>',
+      'a file is written when it has reached this size; it exceeds it by less than a block of rows, mostly 1 to 10 MiB (default: 64MiB)',
+    )
     .option('--max-wal <size>', 'warn when the slot retains more WAL than this (default: 10GiB)')
     .option('--ddl-text', 'the text of schema changes comes with them, by event triggers (see millrace ddl-text)')
     .option('--until-caught-up', 'stop, drained, once what the database had at the start is flushed')

@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import type { Table } from '../lib/events/index.ts';
+import { type Table, tableMatcher } from '../lib/events/index.ts';
 import { METADATA_PATH, parseMetadata } from '../lib/formats/storage-layout/index.ts';
 import { formatDuration, isMillraceError, MillraceError, parseDurationMs, systemClock } from '../lib/index.ts';
 import { openSnapshot, type SourceSnapshot } from '../lib/sources/postgres/index.ts';
@@ -44,6 +44,7 @@ async function verify({ from, to, tables, publication, wait }: VerifyOptions, ou
   const store = await openTarget(to);
   try {
     let startMs: number | null = null;
+    let isWarned = false;
     for (;;) {
       const remembered = await sourceOf(store);
       await checkSource(url, store.uri, remembered);
@@ -51,6 +52,8 @@ async function verify({ from, to, tables, publication, wait }: VerifyOptions, ou
       const snapshot = await openSnapshot(url, { publication: publication ?? remembered.publication, ...patterns, logger: output.logger });
       try {
         startMs ??= systemClock.now();
+        if (!isWarned) warnOfIdle(patterns.tables ?? [], snapshot, output);
+        isWarned = true;
         const slot = watchSlot(url, remembered.slot);
         const verdict = await compareAll(store, snapshot, { startMs, waitMs, isCapturing: slot.isActive }, output).finally(slot.close);
         if (verdict !== 'not-yet') return verdict;
@@ -61,6 +64,17 @@ async function verify({ from, to, tables, publication, wait }: VerifyOptions, ou
   } finally {
     await store.close();
   }
+}
+
+/** As `capture` warns: an exclusion without a table is a precaution, an inclusion without one a slip. */
+function warnOfIdle(patterns: readonly string[], { tables }: SourceSnapshot, output: Output): void {
+  const idle = patterns.filter((pattern) => {
+    if (pattern.startsWith('!')) return false;
+    const fits = tableMatcher([pattern]);
+    return !tables.some(({ schema, name }) => fits(schema, name));
+  });
+  if (idle.length > 0)
+    output.logger.warn({ patterns: idle.join(', ') }, 'no table that is compared fits these patterns of the tables option');
 }
 
 /** How long the files are waited for, from when on, and whether anybody writes them. */

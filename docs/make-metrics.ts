@@ -53,7 +53,10 @@ const INTRO = [
   '`component_rows_out_total{kind="sink"}`.',
   '',
   'Worth an alert: `source_wal_retained_bytes` that grows (the disk of the server), `checkpoint_lag_seconds`, `source_tables{state="stopped"}` above 0,',
-  '`rate(component_errors_total[5m])`, and no scrape at all.',
+  '`run_phase{phase="reconnecting"}` that stays 1, `rate(component_errors_total[5m])`, and no scrape at all.',
+  '',
+  'The lag is of what was received: `checkpoint_lag_seconds` is 0 when everything that the source has told of (`source_ts`) is durable. While the stream is broken it tells of nothing, and the lag',
+  'may stay 0, whatever is committed meanwhile; where the server cannot be reached at all, `source_wal_retained_bytes` stays at its last look.',
   '',
 ];
 

@@ -55,7 +55,7 @@ export function indexPage(
   };
   return document([
     '# Operators',
-    'Import them from `millrace/operators`. Each works inside `.pipe()`, as a stage of a pipeline and in `describe`. The pictures are recorded from passing tests: the first case of each spec.',
+    'Import them from `millrace/operators`. Each works inside `.pipe()`, as a stage of a pipeline and in `describe`. The pictures are recorded from passing tests: the first case of each spec. How to write one that keeps state: [a stage with state](../concepts.md#a-stage-with-state).',
     ...groups.flatMap(([heading, names]) => [
       `## ${heading}`,
       ['| operator | rule | in plain words |', '|---|---|---|', ...names.map(row)].join('\n'),

@@ -15,7 +15,7 @@ export const RUN_METRICS = {
   sourceTs: gauge('source_ts', 'The newest commitTs that the source has told of.'),
   checkpointLag: gauge(
     'checkpoint_lag_seconds',
-    "How old the checkpoint is by the source's commit times; 0 when the target has all that the source had; absent while unknown.",
+    "How old the checkpoint is by the source's commit times; 0 when the target has all that the source has told of; absent while unknown.",
   ),
   pendingEvents: gauge('pending_events', 'Events that reached the sink and are not durable.'),
   pendingBytes: gauge('pending_bytes', 'Bytes, as they were encoded, that the sink has accepted and not made durable.'),

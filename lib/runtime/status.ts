@@ -18,7 +18,7 @@ export interface RunStatus {
   readonly resolvedTs: bigint;
   /** The newest position that the source has told us of. */
   readonly sourceTs: bigint;
-  /** How old the checkpoint is by the source's commit times; 0 when it has all that the source had, null when unknown. */
+  /** How old the checkpoint is by the source's commit times; 0 when it has all that the source has told of (nothing new while its stream is broken), null when unknown. */
   readonly lagMs: number | null;
   /** Events that reached the sink and are not durable, and their bytes. */
   readonly pendingEvents: number;

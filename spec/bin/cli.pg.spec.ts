@@ -213,6 +213,14 @@ describe('the command line', () => {
     });
   }, 60_000);
 
+  it('warns of a pattern that fits no table that is compared: it may be misspelt', async () => {
+    succeeded(await cli(captureArgs('--until-caught-up', '--tables', 'public.*')));
+    const { code, stdout, stderr } = await verify('--tables', 'public.users,public.usres, shop.*,!public.tmp_*');
+    expect({ code, stdout }).toEqual({ code: 0, stdout: 'public.users\tidentical\t100\t100\t\n' });
+    expect(stderr).toMatch(/"patterns":"public\.usres, shop\.\*".*no table that is compared fits these patterns/);
+    expect((await verify('--tables', 'public.*,!public.events')).stderr).not.toContain('patterns');
+  }, 60_000);
+
   it('verifies exactly while the database is written to and captured', async () => {
     const { child, result } = startCli(captureArgs());
     let isWriting = true;
@@ -310,6 +318,7 @@ describe('the command line', () => {
       /MR_STORE_/,
     ],
     ['no table', () => captureArgs('--tables', 'nothing.*'), 1, /MR_NO_TABLES/],
+    ['a table to take again that is not there', () => captureArgs('--resnapshot', 'public.user'), 2, /resnapshot is .+public\.user/],
     ['a wrong slot name', () => captureArgs('--slot', 'Not A Slot'), 2, /option slot is/],
     ['a target that was never captured into', () => ['verify', '--from', url, '--to', target()], 1, /MR_STORE_NOT_FOUND/],
   ])('%s is a clear error with its exit code, and no password', async (_, args, code, message) => {

@@ -148,6 +148,26 @@ describe('millrace events', () => {
     for (const from of Object.values(places)) expect(await events('--from', from, '--since', since)).toMatchObject({ code: 0, stdout: '' });
   });
 
+  it('prints numbers as text: JSON.parse takes neighbours beyond 2^53 for one', async () => {
+    // As a recorder numbers them: behind a time in milliseconds, times 2^16.
+    const from = (1_795_000_000_000n << 16n) + 1n;
+    const group = groupOf(
+      [NOON_NS, NOON_NS + 1n].map((timestampNs) => ({ type: 'started', payload: { event_seq: 7 }, timestampNs })),
+      { from },
+    );
+    const uris = [await server.createDatabase('numbered'), pathToFileURL(await mkdtemp(join(dir, 'numbered-'))).href];
+    const handlers = [postgresEvents({ url: uris[0]! }), objectStoreEvents({ uri: uris[1]! })];
+    for (const [index, handler] of handlers.entries()) {
+      await handler.deliver(group, FIRST_TRY);
+      await handler.close?.();
+      const printed = (await events('--from', uris[index]!)).stdout.trimEnd().split('\n');
+      expect(printed.map((line) => JSON.parse(line) as unknown)).toEqual([
+        expect.objectContaining({ event_seq: String(from), payload: { event_seq: 7 } }),
+        expect.objectContaining({ event_seq: String(from + 1n), payload: { event_seq: 7 } }),
+      ]);
+    }
+  });
+
   it('says so where there are no such events, which is no failure', async () => {
     const { code, stdout, stderr } = await events('--from', places.files, '--type', 'never');
     expect([code, stdout]).toEqual([0, '']);

@@ -54,13 +54,16 @@ export type Query = (sql: string) => Promise<TextRow[]>;
 export class ControlConnection {
   readonly #options: ConnectOptions;
   readonly #isReplication: boolean;
+  readonly #greeting: string | null;
   #connection: WireConnection | null = null;
   #last: Promise<unknown> = Promise.resolve();
   #closed = false;
 
-  constructor(options: ConnectOptions, isReplication = false) {
+  /** `greeting`: SQL that each of its sessions begins with. */
+  constructor(options: ConnectOptions, isReplication = false, greeting: string | null = null) {
     this.#options = options;
     this.#isReplication = isReplication;
+    this.#greeting = greeting;
   }
 
   readonly query: Query = (sql) => {
@@ -78,10 +81,22 @@ export class ControlConnection {
   async #run(sql: string): Promise<TextRow[]> {
     if (this.#connection === null || this.#connection.isLost) {
       if (this.#closed) throw new MillraceError('MR_CONNECTION_LOST', { reason: 'it was closed here' });
-      this.#connection = await connectSession(this.#options, this.#isReplication);
-      if (this.#closed) await this.#connection.close();
+      const connection = await connectSession(this.#options, this.#isReplication);
+      this.#connection = connection;
+      if (this.#closed) await connection.close();
+      else if (this.#greeting !== null) await greet(connection, this.#greeting);
     }
     return await this.#connection.query(sql);
+  }
+}
+
+/** A session that could not be greeted is of no use. */
+async function greet(connection: WireConnection, greeting: string): Promise<void> {
+  try {
+    await connection.query(greeting);
+  } catch (error) {
+    connection.destroy();
+    throw error;
   }
 }
 

@@ -20,7 +20,7 @@ export interface PostgresOptions {
   readonly tables?: readonly string[];
   /** `initial`: the rows that are there at the first start are copied before the stream. `never`: changes only. Default `initial`. */
   readonly snapshot?: 'initial' | 'never';
-  /** Tables, as patterns, that are copied anew at this start, as a new version each. */
+  /** Tables, as patterns, that are copied anew at this start, as a new version each. A pattern that fits no captured table is an error of the start. */
   readonly resnapshot?: readonly string[];
   /** A warning is logged when the slot makes the server keep more WAL than this. Default `10GiB`. */
   readonly maxWal?: string | number;
@@ -42,6 +42,8 @@ export interface PostgresSettings extends ServerAddress {
   /** Null when none were given: then an existing publication decides. */
   readonly tables: readonly string[] | null;
   readonly isWanted: (schema: string, name: string) => boolean;
+  /** Patterns; none when no table is to be taken again. */
+  readonly resnapshot: readonly string[];
   readonly isResnapshot: (schema: string, name: string) => boolean;
   readonly snapshot: 'initial' | 'never';
   readonly maxWalBytes: number;
@@ -78,15 +80,15 @@ export function postgresSettings(options: PostgresOptions): PostgresSettings {
   if (typeof ddlText !== 'boolean') throw invalid('ddlText', String(ddlText), 'true or false');
   const chosen = tableMatcher(options.tables ?? ['*.*']);
   const namesOwn = options.tables?.some((pattern) => NAMES_OWN.test(pattern)) ?? false;
-  const again =
-    options.resnapshot === undefined || options.resnapshot.length === 0 ? () => false : tableMatcher(options.resnapshot, 'resnapshot');
+  const { resnapshot = [] } = options;
   return {
     ...server,
     slot,
     publication,
     tables: options.tables ?? null,
     isWanted: (schema, name) => !SYSTEM_SCHEMA.test(schema) && chosen(schema, name) && (namesOwn || !OWN_TABLES.includes(name)),
-    isResnapshot: again,
+    resnapshot,
+    isResnapshot: resnapshot.length === 0 ? () => false : tableMatcher(resnapshot, 'resnapshot'),
     snapshot,
     maxWalBytes: parseBytes(maxWal, 'maxWal', { min: 1 }),
     snapshotConnections,

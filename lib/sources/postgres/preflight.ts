@@ -24,6 +24,7 @@ import {
   checkIdentities,
   createPublication,
   displayName,
+  displayNames,
   identityProblems,
   isOwned,
   publicationGap,
@@ -94,7 +95,7 @@ export async function prepare(preflight: Preflight): Promise<Prepared> {
   if (isNew) state.consistentPoint = await settleSlot(preflight, server, found === null);
   state.publicationOid = published.oid;
   state.publishes = published.publishes;
-  joinPublished(state, published.tables, settings, checkpointTs, preflight.events);
+  joinPublished(state, published.tables, settings, checkpointTs, preflight);
   return { state, server, published: published.tables };
 }
 
@@ -165,8 +166,8 @@ async function checkTables(
   const wanted = capturable.filter((table) => isWanted(table.schema, table.name));
   const isFirst = state.publicationOid === null;
   const published = publication === null ? [] : await readPublishedTables(query, name, server.versionNumber);
+  const present = isFirst ? [] : await readTables(query, oidsIn(state.tables.map(({ oid }) => oid)));
   if (!isFirst) {
-    const present = await readTables(query, oidsIn(state.tables.map(({ oid }) => oid)));
     const forgiven = new Set(present.filter((table) => isResnapshot(table.schema, table.name)).map(({ oid }) => oid));
     const reason = publicationGap(state, publication, published, present, forgiven);
     if (reason !== null) throw new MillraceError('MR_PUBLICATION_GAP', { publication: name, reason });
@@ -178,6 +179,9 @@ async function checkTables(
     const patterns = settings.tables?.join(', ') ?? '*.*';
     throw new MillraceError('MR_NO_TABLES', { database: settings.database, patterns });
   }
+  const held = new Set(state.tables.filter(({ status }) => status !== 'left').map(({ oid }) => oid));
+  const kept = present.filter((table) => held.has(table.oid) && isWanted(table.schema, table.name));
+  checkResnapshot(settings, [...new Map([...kept, ...taken].map((table) => [table.oid, table])).values()]);
   // An exclusion without a table is a precaution; an inclusion without one is a slip, or ahead of its table.
   const idle = (settings.tables ?? []).filter((pattern) => !pattern.trim().startsWith('!') && !capturable.some(fits(pattern)));
   if (idle.length > 0) logger.warn({ patterns: idle.join(', ') }, 'no table fits these patterns of the tables option (yet)');
@@ -205,6 +209,15 @@ async function checkTables(
       logger.warn({ table: displayName(table!), problem }, 'a table that is to join has no usable replica identity; it is not captured');
     return problem === null;
   });
+}
+
+/** Each pattern of tables to take again must choose a table that is captured: a slip would take none, and say nothing. */
+function checkResnapshot({ resnapshot, isResnapshot }: PostgresSettings, captured: readonly WantedTable[]): void {
+  const again = captured.filter(({ schema, name }) => isResnapshot(schema, name));
+  const idle = resnapshot.find((pattern) => !pattern.trim().startsWith('!') && !again.some(fits(pattern)));
+  if (idle === undefined) return;
+  const bound = `a table that this capture has, such as ${displayNames(captured)}`;
+  throw new MillraceError('MR_INVALID_OPTION', { option: 'resnapshot', value: JSON.stringify(idle), bound });
 }
 
 function fits(pattern: string): (table: { readonly schema: string; readonly name: string }) => boolean {
@@ -244,8 +257,7 @@ async function settlePublication(
     }
     const left = held.filter((table) => !isWanted(table.schema, table.name));
     if (added.length > 0) logger.info({ publication: name, tables: added.map(displayName) }, 'tables join the publication');
-    if (left.length > 0)
-      logger.warn({ publication: name, tables: left.map(displayName) }, 'tables leave the publication: they are captured no more');
+    if (left.length > 0) logger.info({ publication: name, tables: left.map(displayName) }, 'tables leave the publication');
     await allowed('alter the publication', removeTables(query, name, left));
   } else if (isNew) {
     const left = (['inserts', 'updates', 'deletes', 'truncates'] as const).filter((kind) => !found[kind]);
@@ -287,14 +299,23 @@ export function joinPublished(
   published: readonly PublishedTable[],
   settings: PostgresSettings,
   checkpointTs: bigint | null,
-  events: SystemEvents = noSystemEvents,
+  { logger, events = noSystemEvents }: Pick<Preflight, 'logger' | 'events'>,
 ): number[] {
   const joined: number[] = [];
   const oids = new Set(published.map(({ oid }) => oid));
-  for (const table of state.tables) {
-    if (oids.has(table.oid) || settings.isWanted(table.schema, table.name)) continue;
-    if (table.status !== 'left') events.record('table_left', () => ({ table: displayName(table) }));
+  const left = state.tables.filter(
+    ({ oid, schema, name, status }) => status !== 'left' && !oids.has(oid) && !settings.isWanted(schema, name),
+  );
+  for (const table of left) {
+    events.record('table_left', () => ({ table: displayName(table) }));
     table.status = 'left';
+  }
+  if (left.length > 0) {
+    const names = displayNames(left);
+    logger.warn(
+      {},
+      `no pattern of the tables option fits ${names} any more: captured no more, and what was written of it stays at the target`,
+    );
   }
   for (const table of published) {
     const known = state.tables.find(({ oid }) => oid === table.oid);

@@ -66,6 +66,14 @@ export function displayName({ schema, name }: TableName): string {
   return `${shown(schema)}.${shown(name)}`;
 }
 
+/** Names for a message: the first of them, and how many there are beside. */
+export function displayNames(tables: readonly TableName[]): string {
+  const shown = tables.slice(0, NAMES_SHOWN).map(displayName).join(', ');
+  return tables.length > NAMES_SHOWN ? `${shown} and ${tables.length - NAMES_SHOWN} more` : shown;
+}
+
+const NAMES_SHOWN = 10;
+
 function rollback(query: Query) {
   return async (error: unknown) => {
     await query('ROLLBACK');

@@ -10,10 +10,12 @@ import { recordLoss } from './loss-events.ts';
 import { POSTGRES_METRICS } from './metrics.ts';
 import { type PostgresOptions, type PostgresSettings, postgresSettings } from './options.ts';
 import { checkSameSource, joinPublished, type Prepared, prepare, takeAgain } from './preflight.ts';
+import { displayNames } from './publication.ts';
 import { provokeMark } from './slot.ts';
+import { shareSlotSql } from './slot-lock.ts';
 import { abandon, clearedTable, takeSnapshots } from './snapshot.ts';
 import { openSnapshotAt } from './snapshot-reader.ts';
-import { needsSnapshot, stateFromJson, stateToJson } from './state.ts';
+import { hasUnfinishedSnapshot, needsSnapshot, stateFromJson, stateToJson } from './state.ts';
 import { openStream, type PostgresStream } from './stream.ts';
 import { Watch } from './watch.ts';
 import type { ServerNotice } from './wire-frames.ts';
@@ -42,7 +44,7 @@ async function openPostgres(settings: PostgresSettings, context: SourceContext):
   const { clock, logger, events, signal, checkpointTs, targetIdentity } = context;
   const { config, address, database, user } = settings;
   const connect: ConnectOptions = { config, address, database, user, clock, applicationName: `millrace ${context.pipeline}`.slice(0, 63) };
-  const control = new ControlConnection(connect);
+  const control = new ControlConnection(connect, false, shareSlotSql(settings.slot));
   const replication = new ControlConnection(connect, true);
   const abort = () => {
     control.close();
@@ -138,6 +140,7 @@ class PostgresRun implements OpenSource {
       if (needsSnapshot(table, this.#checkpointTs)) table.status = 'left';
       else if (table.droppedBefore === null) this.#captured.dropped(table.oid, look);
     }
+    this.#tellUnfinished('was not finished; it is taken again');
     for (const catalog of catalogs) {
       const table = this.#captured.stateOf(catalog.oid)!;
       if (this.#settings.isResnapshot(catalog.schema, catalog.name)) takeAgain(table, this.#checkpointTs);
@@ -189,6 +192,7 @@ class PostgresRun implements OpenSource {
   }
 
   async close(): Promise<void> {
+    if (this.#phase !== 'closed') this.#tellUnfinished('is not finished; the next start takes it again');
     this.#phase = 'closed';
     this.#stop();
     this.#watch?.close();
@@ -339,7 +343,7 @@ class PostgresRun implements OpenSource {
     const published = await readPublishedTables(this.#control.query, this.#settings.publication, server.versionNumber);
     const wanted = published.filter((table) => this.#settings.isWanted(table.schema, table.name));
     const before = state.tables.length;
-    const joined = joinPublished(state, wanted, this.#settings, this.#checkpointTs, this.#context.events);
+    const joined = joinPublished(state, wanted, this.#settings, this.#checkpointTs, this.#context);
     this.#captured.adopt(state.tables.slice(before));
     await this.#save();
     yield* this.#snapshot(joined);
@@ -371,6 +375,11 @@ class PostgresRun implements OpenSource {
       table.hasPast = true;
       table.abandoned = [];
     }
+  }
+
+  #tellUnfinished(what: string): void {
+    const tables = this.#captured.states.filter((table) => hasUnfinishedSnapshot(table, this.#checkpointTs));
+    if (tables.length > 0) this.#context.logger.warn({}, `the snapshot of ${displayNames(tables)} ${what}`);
   }
 
   async #look(oid: number) {

@@ -63,6 +63,12 @@ export function needsSnapshot(table: TableState, checkpointTs: bigint | null): b
   return table.snapshotVersion !== null && (checkpointTs === null || checkpointTs < table.snapshotVersion);
 }
 
+/** Whether a snapshot of it was begun and must be taken again, because the checkpoint does not reach it. */
+export function hasUnfinishedSnapshot(table: TableState, checkpointTs: bigint | null): boolean {
+  const isBegun = table.snapshotVersion !== null || table.abandoned.length > 0;
+  return isBegun && table.status !== 'left' && needsSnapshot(table, checkpointTs);
+}
+
 /** A table that nothing is known of yet. */
 export function newTableState(
   names: { readonly oid: number; readonly schema: string; readonly name: string; readonly entry: number | null },

@@ -7,6 +7,7 @@ import { checkName, connectionOf } from './options.ts';
 import { isOwned } from './publication.ts';
 import { quoteIdentifier } from './session-settings.ts';
 import { checkSlotKind, dropSlot } from './slot.ts';
+import { takeSlotAlone } from './slot-lock.ts';
 
 export interface TeardownOptions {
   readonly url: string;
@@ -29,7 +30,7 @@ export interface TeardownReport {
  * Removes what a capture created on the server: the slot, what carried the text of schema changes to it, and the publication if it was made for it. What is
  * not there is no error.
  *
- * @throws MR_SLOT_ACTIVE while somebody reads the slot, MR_SLOT_FOREIGN when it is of another database or kind, MR_SOURCE_PERMISSION when there are event
+ * @throws MR_SLOT_ACTIVE while somebody reads the slot, or a capture of it starts or copies, MR_SLOT_FOREIGN when it is of another database or kind, MR_SOURCE_PERMISSION when there are event
  * triggers and the role may not drop them; then nothing was removed.
  */
 export async function teardown(options: TeardownOptions): Promise<TeardownReport> {
@@ -46,6 +47,7 @@ export async function teardown(options: TeardownOptions): Promise<TeardownReport
       checkSlotKind(slot, facts, server.database);
       if (facts.activePid !== null) throw new MillraceError('MR_SLOT_ACTIVE', { slot, pid: facts.activePid });
     }
+    await takeSlotAlone(query, slot);
     const hadCarrier = await removeCarrier(query, slot, server.user);
     if (facts !== null) await dropSlot(query, slot);
     const found = await readPublication(query, publication);

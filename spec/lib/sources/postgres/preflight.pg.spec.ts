@@ -203,6 +203,30 @@ describe('P4: a publication that publishes partitions for themselves', () => {
   });
 });
 
+describe('a table that is to be taken again', () => {
+  const TWO = `${TABLE}; CREATE TABLE u (id int PRIMARY KEY); CREATE TABLE out (id int PRIMARY KEY)`;
+
+  it.each<[string, string, string[], string]>([
+    ['that is not there', 'again_typo', ['public.tt'], '"public.tt"'],
+    ['that is not there, beside one that is', 'again_beside', ['public.t', 'public.tt'], '"public.tt"'],
+    ['that is there, and not captured', 'again_not_ours', ['public.out'], '"public.out"'],
+    ['that another pattern takes out again', 'again_excluded', ['public.t', '!*.t'], '"public.t"'],
+  ])('%s is a slip, and a start says so, the first one and a later one', async (_title, name, resnapshot, value) => {
+    const { options, url } = await makeDatabase(server, name, TWO);
+    const mine = { ...options, tables: ['public.*', '!public.out'] };
+    const message = `MR_INVALID_OPTION: option resnapshot is ${value}; it must be a table that this capture has, such as public.t, public.u. `;
+    expect(await failure({ ...mine, resnapshot })).toContain(message);
+    expect(await slots(name)).toEqual([]);
+    const run = await Run.open(mine);
+    expect(await run.differences(url, 'pub')).toEqual([]);
+    await run.close();
+    expect(await failure({ ...mine, resnapshot }, run.target)).toContain(message);
+    const again = await Run.open({ ...mine, resnapshot: ['public.t', '!public.out'] }, run.target);
+    expect(await again.differences(url, 'pub')).toEqual([]);
+    expect([again.target.versions.get('public.t')!.size, again.target.versions.get('public.u')!.size]).toEqual([2, 1]);
+  });
+});
+
 describe('P2: what the state knows must be what the server has', () => {
   it('a slot without a state is not adopted', async () => {
     const { options, url } = await captured('stateless');

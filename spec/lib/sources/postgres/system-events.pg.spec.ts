@@ -58,6 +58,7 @@ describe('what the PostgreSQL source tells', () => {
     await run.close();
     const narrow = await Run.open({ ...options, tables: ['public.t'] }, run.target, { events: log });
     expect(log.told('table_left')).toContainEqual({ pipeline: 'test', table: 'public.late' });
+    expect(narrow.log.has('warn', /no pattern of the tables option fits public\.other, public\.late any more/)).toBe(true);
     await narrow.close();
   });
 
