@@ -1,5 +1,6 @@
 import { execFile, spawn } from 'node:child_process';
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { existsSync, readFileSync } from 'node:fs';
+import { rm, writeFile } from 'node:fs/promises';
 import { performance } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -43,16 +44,19 @@ export async function measureSelf(
   const seconds = (performance.now() - start) / 1000;
   const { user, system } = process.cpuUsage(cpu);
   const totals = typeof result === 'number' ? { rows: result } : result;
-  const run: Run = { ...totals, seconds, cpuSeconds: (user + system) / 1e6, peakRssMiB: await peakRssMiB() };
+  const run: Run = { ...totals, seconds, cpuSeconds: (user + system) / 1e6, peakRssMiB: peakRssMiB() };
   process.stdout.write(`\n${JSON.stringify(run)}\n`, () => process.exit(0));
 }
 
 /** Of this process alone: what the system says of its use of resources begins with the peak of whoever started it. */
-async function peakRssMiB(): Promise<number> {
-  const status = await readFile('/proc/self/status', 'utf8').catch(() => '');
+function peakRssMiB(): number {
+  const status = existsSync(STATUS) ? readFileSync(STATUS, 'utf8') : '';
   const [, kib] = /^VmHWM:\s+(\d+) kB$/m.exec(status) ?? [];
   return (kib === undefined ? process.resourceUsage().maxRSS : Number(kib)) / 1024;
 }
+
+/** Where there is one, on Linux. */
+const STATUS = '/proc/self/status';
 
 let compilation: Promise<URL> | null = null;
 
