@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { type JsonValue, stringifyJson } from '../../../../lib/formats/json.ts';
 import { parseLsn } from '../../../../lib/formats/pgoutput/index.ts';
 import { startPostgres, type TestPostgres } from '../../../support/postgres.ts';
 import { closeRuns, eventually, makeDatabase, Run } from './source-kit.ts';
@@ -71,7 +72,9 @@ describe('P7: schema changes come in order with the rows', () => {
   it('P6: a new column is told of though the stream passed it while it was looked at, and nothing follows on a quiet server', async () => {
     const made = await makeDatabase(server, 'quiet', TABLE);
     let hold: (() => Promise<void>) | null = null;
-    const run = await Run.open(made.options, undefined, { onSave: () => hold?.() });
+    // Of the look that has found the column: held in a save of its own, the stream would never pass what is waited for.
+    const onSave = (state: JsonValue) => (stringifyJson(state).includes('"extra"') ? hold?.() : undefined);
+    const run = await Run.open(made.options, undefined, { onSave });
     expect(await run.differences(made.url, 'pub')).toEqual([]);
     const wake = await stopBackgroundWriter();
     try {
