@@ -235,13 +235,21 @@ describe('retries', () => {
   it.each<[string, () => boolean]>([
     ['a promise', (() => Promise.reject(new Error('late'))) as unknown as () => boolean],
     ['nothing', (() => {}) as unknown as () => boolean],
-  ])('W11: takes a predicate that answers with %s for one that says yes, and says so once', (_, retryable) =>
-    withRecorder({ retry: { retryable } }, failing(2), async ({ clock, handler, recorder }) => {
-      record(recorder, 1, 100);
-      await clock.advance(60_000);
-      expect(handler.taken).toEqual(numbers(1, 100));
-    }),
-  );
+  ])('W11: takes a predicate that answers with %s for one that says yes, and says so once', (_, retryable) => {
+    const told: string[] = [];
+    const logger = { ...createContext().logger, error: (_details: object, text: string) => void told.push(text) };
+    return withRecorder(
+      { retry: { retryable } },
+      failing(2),
+      async ({ clock, handler, recorder }) => {
+        record(recorder, 1, 100);
+        await clock.advance(60_000);
+        expect(handler.taken).toEqual(numbers(1, 100));
+        expect(told.filter((text) => text.includes('retry.retryable'))).toHaveLength(1);
+      },
+      { logger },
+    );
+  });
 
   it('W11: takes a predicate that fails for one that says yes', () =>
     withRecorder(
