@@ -13,11 +13,11 @@ import { metricsAddress } from '../lib/runtime/metrics-server.ts';
 import { postgres } from '../lib/sources/postgres/index.ts';
 import { cloudStorage } from '../pipelines/index.ts';
 import type { ExitCode } from './exit-code.ts';
-import { databaseOption, folderOption, patternsOption } from './options.ts';
+import { databaseOption, folderOption, isDatabase, patternsOption } from './options.ts';
 import type { Output } from './output.ts';
 import { showProgress } from './progress.ts';
 import { type Recording, recordingTo } from './recording.ts';
-import { requireOptions } from './required.ts';
+import { refuseIdleOptions, requireOptions } from './required.ts';
 import { drainOnSignals } from './signals.ts';
 
 interface CaptureOptions {
@@ -71,7 +71,7 @@ export function captureCommand(output: Output, exit: (code: ExitCode) => void): 
       '--events <uri>',
       'record what happens to the run: to postgres://user:password@host/database, file:///dir, s3://bucket/prefix, or stdout',
     )
-    .option('--events-schema <name>', 'in a database: the schema of the tables of events', 'public')
+    .option('--events-schema <name>', 'with --events to a database: the schema of the tables of events', 'public')
     .option('--slow-threshold <duration>', 'with --events: an operation that takes longer is recorded', '30s')
     .option('--slow-sample <ratio>', 'with --events: which part of the slow operations is recorded, 0 to 1', '1')
     .option('--resnapshot <tables>', 'tables to copy anew, such as public.orders')
@@ -80,7 +80,18 @@ export function captureCommand(output: Output, exit: (code: ExitCode) => void): 
       '\nSIGINT and SIGTERM flush what was accepted and exit 0; a second one exits at once, 1.\nPrints, at the end: table <TAB> rows <TAB> files <TAB> bytes written.',
     )
     .action(async (options: CaptureOptions) => exit(await capture(options, output)));
-  return requireOptions(command, ['from', 'to']);
+  return refuseIdleOptions(requireOptions(command, ['from', 'to']), [
+    {
+      name: 'events-schema',
+      bound: 'given with --events postgres://…: only a database has schemas',
+      isOfUse: ({ events }: CaptureOptions) => events !== undefined && isDatabase(events),
+    },
+    ...['slow-threshold', 'slow-sample'].map((name) => ({
+      name,
+      bound: 'given with --events: without it nothing is recorded',
+      isOfUse: ({ events }: CaptureOptions) => events !== undefined,
+    })),
+  ]);
 }
 
 async function capture(options: CaptureOptions, output: Output): Promise<ExitCode> {

@@ -2,12 +2,13 @@ import { Command } from 'commander';
 import { MillraceError, parseDurationMs, systemClock } from '../lib/index.ts';
 import { checkName } from '../lib/sources/postgres/options.ts';
 import { openStore } from '../lib/stores/index.ts';
+import { printedLine } from '../pipelines/event-recorder/handlers/event-line.ts';
 import { type EventFilter, eventsFromObjects, eventsFromPostgres, type StoredEvent } from '../pipelines/index.ts';
 import type { ExitCode } from './exit-code.ts';
 import { followEvents } from './follow-events.ts';
 import { checkEventFiles, databaseOption, isDatabase } from './options.ts';
 import type { Output } from './output.ts';
-import { requireOptions } from './required.ts';
+import { FOLLOW_INTERVAL, refuseIdleOptions, requireOptions } from './required.ts';
 import { stopOnSignals } from './signals.ts';
 
 interface EventsOptions {
@@ -36,7 +37,14 @@ export function eventsCommand(output: Output, exit: (code: ExitCode) => void): C
       '\nPrints for each row: {"timestamp":"…","type":"…","event_table":"…","event_id":"…","event_row":n,"event_seq":"n","payload":…,…extra columns}.',
     )
     .action(async (options: EventsOptions) => exit(await printEvents(options, output)));
-  return requireOptions(command, ['from']);
+  return refuseIdleOptions(requireOptions(command, ['from']), [
+    {
+      name: 'schema',
+      bound: 'given with --from postgres://…: only a database has schemas',
+      isOfUse: ({ from }: EventsOptions) => isDatabase(from),
+    },
+    FOLLOW_INTERVAL,
+  ]);
 }
 
 async function printEvents({ from, schema, table, type, since, follow, interval }: EventsOptions, output: Output): Promise<ExitCode> {
@@ -55,7 +63,7 @@ async function printEvents({ from, schema, table, type, since, follow, interval 
     const events = stop === null ? read(sinceNs) : followEvents({ read, sinceNs, intervalMs, clock: systemClock, signal: stop.signal });
     let printed = 0;
     for await (const event of events) {
-      await output.line(printedLine(event));
+      await output.line(printedLine(event.line, event.seq));
       printed++;
     }
     if (printed === 0 && stop === null) output.logger.warn({}, 'there are no such events');
@@ -67,11 +75,6 @@ async function printEvents({ from, schema, table, type, since, follow, interval 
 }
 
 const INTERVAL_MS_MIN = 100;
-
-/** The stored line with its number as text: it is beyond 2^53, where `JSON.parse` takes neighbours for one. */
-function printedLine({ line, seq }: StoredEvent): string {
-  return line.replace(`,"event_seq":${seq},`, `,"event_seq":"${seq}",`);
-}
 
 async function openPlace(from: string, schema: string): Promise<EventsPlace> {
   if (isDatabase(from)) {

@@ -6,7 +6,7 @@ import type { Output } from './output.ts';
 const STATUSES_A_LINE = 10;
 
 /** Shows how a run goes on standard error: a live bar on a terminal, JSON lines elsewhere. Returns a function that ends it. */
-export function showProgress(running: Running, output: Output): () => void {
+export function showProgress(running: Pick<Running, 'status$'>, output: Output): () => void {
   const shown = output.isTerminal ? bar(output) : lines(output);
   const subscription = running.status$.subscribe((status) => shown.next(status));
   return () => {
@@ -20,9 +20,9 @@ interface Display {
   end(): void;
 }
 
-/** How far the checkpoint has come from where it began to where the source is. */
+/** How far the checkpoint has come from where it began to where the source is; while tables are copied, how many of them are done. */
 function bar(output: Output): Display {
-  const format = '{phase} {bar} lag {lag} | checkpoint {checkpoint} | written {rows} rows, {rate}/s';
+  const format = '{phase} {bar} {place} | written {rows} rows, {rate}/s';
   const options = { format, barsize: 12, hideCursor: true, clearOnComplete: false, stream: output.stderr, emptyOnZero: true };
   const single = new SingleBar({ ...options, barCompleteChar: '█', barIncompleteChar: '░' });
   let first: bigint | null = null;
@@ -36,14 +36,19 @@ function bar(output: Output): Display {
       // A start that fails has nothing to show.
       if (!isShown && (status.phase === 'starting' || status.phase === 'failed')) return;
       if (first === null && checkpointTs > 0n) first = checkpointTs;
+      const copy = status.phase === 'snapshot' ? copyOf(status) : null;
       const isThere = status.phase === 'closed' || checkpointTs >= sourceTs;
-      const share = first === null ? 0 : isThere ? 1000 : Number(((checkpointTs - first) * 1000n) / (sourceTs - first));
+      const streamed = first === null ? 0 : isThere ? 1000 : Number(((checkpointTs - first) * 1000n) / (sourceTs - first));
+      const share = copy === null ? streamed : Math.floor((copy.done * 1000) / copy.tables);
+      const lag = status.lagMs === null ? '–' : formatDuration(status.lagMs);
       const values = {
         phase: status.phase.padEnd(9),
         rows: status.rows.toLocaleString('en'),
         rate: status.rowsPerSecond.toLocaleString('en'),
-        lag: status.lagMs === null ? '–' : formatDuration(status.lagMs),
-        checkpoint: checkpointTs === 0n ? '–' : String(checkpointTs),
+        place:
+          copy === null
+            ? `lag ${lag} | checkpoint ${checkpointTs === 0n ? '–' : checkpointTs}`
+            : `copied ${copy.rows.toLocaleString('en')} rows, ${copy.done} of ${copy.tables} tables`,
       };
       if (isShown) single.update(share, values);
       else single.start(1000, share, values);
@@ -56,6 +61,14 @@ function bar(output: Output): Display {
       isShown = false;
     },
   };
+}
+
+/** What the source has read of the tables as they are. Rows become durable later, by files. Null while no table is known. */
+function copyOf({ tables }: RunStatus): { readonly rows: number; readonly done: number; readonly tables: number } | null {
+  const all = Object.values(tables);
+  if (all.length === 0) return null;
+  const done = all.filter(({ snapshotCopied }) => snapshotCopied).length;
+  return { rows: all.reduce((sum, { snapshotRows }) => sum + snapshotRows, 0), done, tables: all.length };
 }
 
 function lines(output: Output): Display {

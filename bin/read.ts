@@ -11,7 +11,7 @@ import { type Change, StoredTarget, TargetReader } from '../pipelines/index.ts';
 import type { ExitCode } from './exit-code.ts';
 import { patternsOption } from './options.ts';
 import type { Output } from './output.ts';
-import { requireOptions } from './required.ts';
+import { FOLLOW_INTERVAL, refuseIdleOptions, requireOptions } from './required.ts';
 import { stopOnSignals } from './signals.ts';
 import { openTarget } from './target.ts';
 
@@ -33,7 +33,7 @@ export function readCommand(output: Output, exit: (code: ExitCode) => void): Com
     .option('--follow', 'goes on printing what comes, until it is stopped')
     .option('--interval <duration>', 'with --follow: how often to look', '2s')
     .action(async (options: ReadCommandOptions) => exit(await read(options, output)));
-  return requireOptions(command, ['to']);
+  return refuseIdleOptions(requireOptions(command, ['to']), [FOLLOW_INTERVAL]);
 }
 
 async function read({ to, table, cursor: cursorPath, follow, interval }: ReadCommandOptions, output: Output): Promise<ExitCode> {

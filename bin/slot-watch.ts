@@ -2,19 +2,26 @@ import { MillraceError, systemClock } from '../lib/index.ts';
 import { identifySystem } from '../lib/sources/postgres/catalog.ts';
 import { ControlConnection } from '../lib/sources/postgres/connection.ts';
 import { connectionOf } from '../lib/sources/postgres/options.ts';
-import { quoteLiteral } from '../lib/sources/postgres/session-settings.ts';
+import { slotHolder } from '../lib/sources/postgres/slot-lock.ts';
+import { mayHoldChanges } from '../lib/sources/postgres/slot-peek.ts';
 import type { RememberedSource } from './target.ts';
 
-/**
- * Tells whether a capture runs at the moment: somebody reads its replication slot, or holds a temporary slot of the snapshots that come before (P5),
- * while nobody reads.
- */
-export function watchSlot(url: string, slot: string): { isActive(): Promise<boolean>; close(): Promise<void> } {
+export interface SlotWatch {
+  /** Whether a capture lives at the moment: from its start on, while it copies, streams or connects again, to its end. */
+  isActive(): Promise<boolean>;
+  /** Whether a capture that goes on at `fromTs` may still get changes of rows from before `toTs`; true where that cannot be known. */
+  mayHoldChanges(fromTs: bigint, toTs: bigint): Promise<boolean>;
+  close(): Promise<void>;
+}
+
+/** Looks at the slot of a capture, and leaves it alone. */
+export function watchSlot(url: string, names: Pick<RememberedSource, 'slot' | 'publication'>): SlotWatch {
   const control = new ControlConnection({ ...connectionOf(url), applicationName: 'millrace verify', clock: systemClock });
-  const snapshots = `${slot.slice(0, 40)}_snapshot_`;
-  const active = `SELECT slot_name FROM pg_replication_slots WHERE active_pid IS NOT NULL
-    AND (slot_name = ${quoteLiteral(slot)} OR temporary AND starts_with(slot_name::text, ${quoteLiteral(snapshots)})) LIMIT 1`;
-  return { isActive: async () => (await control.query(active)).length > 0, close: () => control.close() };
+  return {
+    isActive: async () => (await slotHolder(control.query, names.slot)) !== null,
+    mayHoldChanges: (fromTs, toTs) => mayHoldChanges(control.query, names, fromTs, toTs),
+    close: () => control.close(),
+  };
 }
 
 /**

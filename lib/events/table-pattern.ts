@@ -35,6 +35,21 @@ export function splitTablePatterns(text: string): string[] {
   return [...text.matchAll(LISTED)].map(([pattern]) => pattern.trim()).filter((pattern) => pattern !== '');
 }
 
+/**
+ * The patterns that include tables and fit none of these, as they were written. An exclusion without a table is a precaution; an inclusion without one is a slip,
+ * or ahead of its table.
+ */
+export function idlePatterns(
+  patterns: readonly string[],
+  tables: readonly { readonly schema: string; readonly name: string }[],
+): readonly string[] {
+  return patterns.filter((pattern) => {
+    if (pattern.trim().startsWith('!')) return false;
+    const fits = tableMatcher([pattern]);
+    return !tables.some(({ schema, name }) => fits(schema, name));
+  });
+}
+
 interface TablePattern {
   readonly includes: boolean;
   readonly schema: RegExp;

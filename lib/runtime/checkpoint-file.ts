@@ -26,6 +26,20 @@ export function fileCheckpoint(directory: string, { disk = nodeDisk }: FileCheck
   return new FileCheckpoint(directory, disk);
 }
 
+/**
+ * What `fileCheckpoint` keeps of a pipeline in a folder, as it stands, also while a run has it: nothing is locked or made. Null where there is nothing.
+ *
+ * @throws MR_CHECKPOINT_CORRUPT, and what reading throws.
+ */
+export async function readFileCheckpoint(directory: string, pipeline: string, disk: Disk = nodeDisk): Promise<Checkpoint | null> {
+  const path = pathOf(resolve(directory), pipeline);
+  const content = await disk.readFile(path).catch((error: unknown) => {
+    if (systemCode(error) === 'ENOENT') return null;
+    throw error;
+  });
+  return content === null ? null : decode(content.toString('utf8'), pipeline, path);
+}
+
 class FileCheckpoint implements CheckpointStore {
   readonly name: string;
   readonly #folder: string;
@@ -43,14 +57,9 @@ class FileCheckpoint implements CheckpointStore {
   async load(pipeline: string): Promise<Checkpoint | null> {
     return this.#guarded(async () => {
       await this.#lock(pipeline);
-      const path = this.#pathOf(pipeline);
       // A save that was killed may have left it under a name that is not durable yet; once loaded, it is not to be taken back.
       await this.#disk.syncFolder(this.#folder);
-      const content = await this.#disk.readFile(path).catch((error: unknown) => {
-        if (systemCode(error) === 'ENOENT') return null;
-        throw error;
-      });
-      return content === null ? null : decode(content.toString('utf8'), pipeline, path);
+      return readFileCheckpoint(this.#folder, pipeline, this.#disk);
     });
   }
 
@@ -78,7 +87,7 @@ class FileCheckpoint implements CheckpointStore {
 
   async #write(pipeline: string, text: string): Promise<void> {
     await this.#lock(pipeline);
-    const path = this.#pathOf(pipeline);
+    const path = pathOf(this.#folder, pipeline);
     await replaceDurably(path, `${path}.tmp`, [Buffer.from(text)], this.#disk);
   }
 
@@ -106,10 +115,10 @@ class FileCheckpoint implements CheckpointStore {
       throw new MillraceError('MR_CHECKPOINT_UNWRITABLE', { path: this.#folder, reason: reasonOf(error) }, error);
     }
   }
+}
 
-  #pathOf(pipeline: string): string {
-    return join(this.#folder, `${fileNameOf(pipeline)}.checkpoint.json`);
-  }
+function pathOf(folder: string, pipeline: string): string {
+  return join(folder, `${fileNameOf(pipeline)}.checkpoint.json`);
 }
 
 /** The format of the file; one with a higher number was written by a later release. */

@@ -1,6 +1,6 @@
 export * from '../units.ts';
 export * from './checkpoint.ts';
-export * from './checkpoint-file.ts';
+export { type FileCheckpointOptions, fileCheckpoint } from './checkpoint-file.ts';
 export * from './checkpoint-memory.ts';
 export * from './define.ts';
 export * from './describe.ts';

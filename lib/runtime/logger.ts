@@ -1,11 +1,12 @@
 import { type DestinationStream, destination, type Level, pino } from 'pino';
+import { isMillraceError } from '../errors.ts';
 import type { Logger } from '../flow/index.ts';
 import { scrubText } from '../redact.ts';
 
 export { scrubText };
 
 export interface LoggerOptions {
-  /** Default `info`. */
+  /** Default `info`. With `debug` and `trace` errors of Millrace's own come with their stacks: their code says more, and others have theirs always. */
   readonly level?: Level | 'silent';
   /** Where the lines go. Default: standard error. */
   readonly stream?: DestinationStream;
@@ -16,6 +17,7 @@ export interface LoggerOptions {
  * credentials of every URL, in fields, messages and errors.
  */
 export function createLogger({ level = 'info', stream = destination({ fd: 2, sync: true }) }: LoggerOptions = {}): Logger {
+  const hasOwnStacks = level === 'debug' || level === 'trace';
   return pino(
     {
       level,
@@ -29,7 +31,7 @@ export function createLogger({ level = 'info', stream = destination({ fd: 2, syn
           // As `Logger` calls it.
           const [fields, message] = args as unknown as [fields: object, message: string];
           const text = scrubText(message);
-          method.call(this, scrub(fields, 0, text), text);
+          method.call(this, scrub(fields, { hasOwnStacks, told: text }, 0), text);
         },
       },
     },
@@ -40,29 +42,35 @@ export function createLogger({ level = 'info', stream = destination({ fd: 2, syn
 const SECRET_FIELD = /^(?:.*password|passwd|pwd|.*secret.*|.*token|credentials?|authorization|access[-_]?key(?:[-_]?id)?)$/i;
 const DEPTH_MAX = 6;
 
-/** @param told what the line's message says: an error does not say it again. */
-function scrub(value: unknown, depth: number, told = ''): unknown {
+interface Line {
+  readonly hasOwnStacks: boolean;
+  /** What the line's message says: an error does not say it again. */
+  readonly told: string;
+}
+
+function scrub(value: unknown, line: Line, depth: number): unknown {
   if (typeof value === 'string') return scrubText(value);
   if (typeof value === 'bigint') return value.toString();
   if (value === null || typeof value !== 'object') return value;
   if (depth === DEPTH_MAX) return '…';
-  if (value instanceof Error) return scrubError(value, depth, told);
-  if (Array.isArray(value)) return value.map((item) => scrub(item, depth + 1));
-  const entries = Object.entries(value).map(([key, member]) => [key, SECRET_FIELD.test(key) ? '***' : scrub(member, depth + 1, told)]);
+  if (value instanceof Error) return scrubError(value, line, depth);
+  if (Array.isArray(value)) return value.map((item) => scrub(item, { ...line, told: '' }, depth + 1));
+  const entries = Object.entries(value).map(([key, member]) => [key, SECRET_FIELD.test(key) ? '***' : scrub(member, line, depth + 1)]);
   return Object.fromEntries(entries);
 }
 
 /** An error with its code, details, stack and causes; no other fields: a driver's may hold what it was configured with. Its message stands in it once. */
-function scrubError(error: Error, depth: number, told: string): unknown {
+function scrubError(error: Error, line: Line, depth: number): unknown {
   const { code, details, cause } = error as { code?: unknown; details?: unknown; cause?: unknown };
   const message = scrubText(error.message);
+  const inner = { ...line, told: '' };
   return {
     type: error.name,
-    ...(told.includes(message) ? {} : { message }),
-    ...(code === undefined ? {} : { code: scrub(code, depth + 1) }),
-    ...(details === undefined ? {} : { details: scrub(details, depth + 1) }),
-    stack: scrubText(framesOf(error)),
-    ...(cause === undefined ? {} : { cause: scrub(cause, depth + 1) }),
+    ...(line.told.includes(message) ? {} : { message }),
+    ...(code === undefined ? {} : { code: scrub(code, inner, depth + 1) }),
+    ...(details === undefined ? {} : { details: scrub(details, inner, depth + 1) }),
+    ...(isMillraceError(error) && !line.hasOwnStacks ? {} : { stack: scrubText(framesOf(error)) }),
+    ...(cause === undefined ? {} : { cause: scrub(cause, inner, depth + 1) }),
   };
 }
 

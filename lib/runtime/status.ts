@@ -35,8 +35,12 @@ export interface TableStatus {
   readonly rows: number;
   readonly bytes: number;
   readonly files: number;
+  /** Rows of snapshots that the source has emitted since the start. */
   readonly snapshotRows: number;
+  /** Nothing of a snapshot is due: that of all tables which share it is emitted. */
   readonly snapshotDone: boolean;
+  /** All rows of its own snapshot are emitted, though others' may be due. */
+  readonly snapshotCopied: boolean;
   /** The table was given up, the others go on; the log says why. */
   readonly stopped: boolean;
 }
@@ -131,7 +135,7 @@ export class StatusBoard {
   #tick(): void {
     this.#cancelTick = this.#clock.after(TICK_MS, () => this.#tick());
     this.#samples.push({ at: this.#clock.now(), rows: this.#rows });
-    if (this.#samples.length > RATE_TICKS + 1) this.#samples.splice(0, 1);
+    if (this.#samples.length > RATE_TICKS + 1) this.#samples.shift();
     const status = this.current;
     this.#onTick(status);
     this.#subject.next(status);
@@ -152,9 +156,9 @@ export class StatusBoard {
   }
 
   #tables(source: SourceStatus | null): Record<string, TableStatus> {
-    const none = { rows: 0, bytes: 0, files: 0, snapshotRows: 0, snapshotDone: true, stopped: false };
+    const none = { rows: 0, bytes: 0, files: 0, snapshotRows: 0, snapshotDone: true, snapshotCopied: true, stopped: false };
     const tables: Record<string, TableStatus> = {};
-    for (const [name, status] of source?.tables ?? []) tables[name] = { ...none, ...status };
+    for (const [name, status] of source?.tables ?? []) tables[name] = { ...none, snapshotCopied: status.snapshotDone, ...status };
     for (const [name, written] of this.#written) tables[name] = { ...none, ...tables[name], ...written };
     return tables;
   }

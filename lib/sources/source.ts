@@ -58,6 +58,16 @@ export interface SourceStatus {
   readonly phase: 'snapshot' | 'streaming' | 'reconnecting' | 'closed';
   /** The source's newest position that it has told us of. */
   readonly sourceTs: bigint;
-  /** Rows emitted by table name since the start. */
-  readonly tables: ReadonlyMap<string, { readonly snapshotRows: number; readonly snapshotDone: boolean; readonly stopped: boolean }>;
+  /** By table name. */
+  readonly tables: ReadonlyMap<string, SourceTableStatus>;
+}
+
+export interface SourceTableStatus {
+  /** Rows of snapshots emitted since the start. */
+  readonly snapshotRows: number;
+  /** Nothing of a snapshot is due: that of all tables which share it is emitted. */
+  readonly snapshotDone: boolean;
+  /** All rows of its own snapshot are emitted, though others' may be due. Where it is not told: as `snapshotDone`. */
+  readonly snapshotCopied?: boolean;
+  readonly stopped: boolean;
 }

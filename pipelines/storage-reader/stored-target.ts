@@ -100,6 +100,11 @@ export class StoredTarget {
     return paths.length > 0 && !paths.some((path) => this.#isShown(path));
   }
 
+  /** Whether the target has a version of the table that lies beyond what is shown: a snapshot that is not complete yet, or a change of its schema. */
+  hasVersionBeyond(name: TableName): boolean {
+    return schemaFilesOf(this.#foldersOf(name)).some((path) => !this.#isShown(path));
+  }
+
   /** Whether a version of this number is at the target. */
   hasVersion(name: TableName, version: bigint): boolean {
     return schemaFilesOf(this.#foldersOf(name)).some((path) => versionOf(path) === version);

@@ -82,8 +82,16 @@ describe('millrace', () => {
       /MR_INVALID_OPTION: option metrics-port is/,
     ],
     ['a wrong address for events', ['capture', ...FROM, '--to', 'file:///x', '--events', 'postgres://'], /option events is/],
-    ['a wrong threshold', ['capture', ...FROM, '--to', 'file:///x', '--slow-threshold', 'soon'], /option slow-threshold is/],
-    ['a wrong part', ['capture', ...FROM, '--to', 'file:///x', '--slow-sample', '2'], /option slow-sample is/],
+    [
+      'a wrong threshold',
+      ['capture', ...FROM, '--to', 'file:///x', '--events', 'stdout', '--slow-threshold', 'soon'],
+      /option slow-threshold is "soon".*a duration/,
+    ],
+    [
+      'a wrong part',
+      ['capture', ...FROM, '--to', 'file:///x', '--events', 'stdout', '--slow-sample', '2'],
+      /option slow-sample is "2".*0 to 1/,
+    ],
     ['a wrong URL', ['capture', '--from', 'mysql://app:hunter2@db/shop', '--to', 'file:///x'], /MR_INVALID_OPTION: option from is/],
     ['a wrong table pattern', ['capture', ...FROM, '--to', 'file:///x', '--tables', 'users'], /MR_INVALID_OPTION: option tables is/],
     ['an unknown option of the sink', ['read', '--to', 'file:///x?flush-intervall=5s'], /MR_UNKNOWN_OPTION/],
@@ -92,6 +100,40 @@ describe('millrace', () => {
     const { code, stdout, stderr } = await cliHere(args);
     expect({ code, stdout, stderr }).toEqual({ code: 2, stdout: '', stderr: expect.stringMatching(message) });
     expect(stderr).not.toContain('hunter2');
+  });
+
+  it.each<[string[], string]>([
+    [
+      ['capture', ...FROM, '--to', 'file:///x', '--slow-threshold', '5s'],
+      'option slow-threshold is "5s"; it must be given with --events: without it nothing is recorded',
+    ],
+    [['capture', ...FROM, '--to', 'file:///x', '--slow-sample', '1'], 'option slow-sample is "1"; it must be given with --events'],
+    [
+      ['capture', ...FROM, '--to', 'file:///x', '--events-schema', 'ops'],
+      'option events-schema is "ops"; it must be given with --events postgres://',
+    ],
+    [
+      ['capture', ...FROM, '--to', 'file:///x', '--events', 'file:///e', '--events-schema', 'public'],
+      'option events-schema is "public"; it must be given with --events postgres://…: only a database has schemas',
+    ],
+    [['read', '--to', 'file:///x', '--interval', '1s'], 'option interval is "1s"; it must be given with --follow: without it'],
+    [['events', ...FROM, '--interval', '1s'], 'option interval is "1s"; it must be given with --follow'],
+    [['events', '--from', 'file:///x', '--schema', 'ops'], 'option schema is "ops"; it must be given with --from postgres://'],
+    [
+      ['events', '--from', 's3://bucket/x', '--follow', '--schema', 'public'],
+      'option schema is "public"; it must be given with --from postgres://',
+    ],
+  ])('%j has an option that would do nothing: exit 2, and what it needs', async (args, message) => {
+    const { code, stdout, stderr } = await cliHere(args);
+    expect({ code, stdout, stderr }).toEqual({ code: 2, stdout: '', stderr: expect.stringContaining(`MR_INVALID_OPTION: ${message}`) });
+  });
+
+  it.each<[string[]]>([
+    [['capture', ...FROM, '--to', 'file:///x', '--events', 'postgres://app@db/ops', '--events-schema', 'ops', '--slow-sample', '2']],
+    [['events', ...FROM, '--schema', 'ops', '--follow', '--interval', '1ms']],
+    [['read', '--to', 'file:///x', '--follow', '--interval', '1ms']],
+  ])('%j gives such options what they need: only a value is wrong', async (args) => {
+    expect(await cliHere(args)).toMatchObject({ code: 2, stderr: expect.stringMatching(/slow-sample is "2"|interval is "1ms".*at least/) });
   });
 
   it.each<[string[], RegExp]>([
@@ -180,6 +222,7 @@ describe('millrace read', () => {
   it('fails where there is nothing', async () => {
     const { code, stderr } = await cliHere(['read', '--to', `${target}-nowhere`]);
     expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining('MR_STORE_NOT_FOUND') });
+    expect(stderr).not.toContain('"stack"');
   });
 });
 

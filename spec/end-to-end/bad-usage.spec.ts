@@ -29,7 +29,7 @@ const CASES: readonly (readonly [args: readonly string[], ...words: string[]])[]
   [['capture', '--from'], "option '--from <url>' argument missing"],
   [capture('--fushl-interval', '5s'), "unknown option '--fushl-interval'"],
   [capture('--flsh-interval', '5s'), "unknown option '--flsh-interval'", 'Did you mean --flush-interval?'],
-  [['verify', '--from', FROM, '--to', TO, '--state', 'x'], "unknown option '--state'"],
+  [['read', '--to', TO, '--state', 'x'], "unknown option '--state'"],
   [['teardown', '--from', FROM, '--to', TO], "unknown option '--to'"],
 
   [from(''), 'MR_INVALID_OPTION', 'option from is', 'postgres://user:***@host:port/database'],
@@ -99,6 +99,7 @@ const CASES: readonly (readonly [args: readonly string[], ...words: string[]])[]
   [['events', '--from', TO, '--since', 'yesterday'], 'option since is "yesterday"', '2026-11-22T05:00:00Z', '7d'],
   [['verify', '--from', FROM, '--to', TO, '--wait', '30'], 'option wait is "30"', 'a duration such as 100ms, 5s'],
   [['verify', '--from', FROM, '--to', TO, '--tables', 'users'], 'option tables is "users"', 'schema.table'],
+  [['verify', '--from', FROM, '--to', TO, '--state', ''], 'option state is ""', 'a folder'],
   [['verify', '--from', FROM, '--to', TO, '--publication', ''], 'option publication is ""', 'a name of 1–63 bytes'],
   [['read', '--to', TO, '--table', 'users'], 'option table is "users"', 'schema.table'],
   [['read', '--to', TO, '--table', ''], 'option table is', 'schema.table'],

@@ -1,5 +1,5 @@
 import { MillraceError } from '../../errors.ts';
-import { tableMatcher } from '../../events/index.ts';
+import { idlePatterns } from '../../events/index.ts';
 import { type Clock, elapsedMs, type Logger, noSystemEvents, type SystemEvents } from '../../flow/index.ts';
 import type { JsonValue } from '../../formats/json.ts';
 import {
@@ -182,8 +182,7 @@ async function checkTables(
   const held = new Set(state.tables.filter(({ status }) => status !== 'left').map(({ oid }) => oid));
   const kept = present.filter((table) => held.has(table.oid) && isWanted(table.schema, table.name));
   checkResnapshot(settings, [...new Map([...kept, ...taken].map((table) => [table.oid, table])).values()]);
-  // An exclusion without a table is a precaution; an inclusion without one is a slip, or ahead of its table.
-  const idle = (settings.tables ?? []).filter((pattern) => !pattern.trim().startsWith('!') && !capturable.some(fits(pattern)));
+  const idle = idlePatterns(settings.tables ?? [], capturable);
   if (idle.length > 0) logger.warn({ patterns: idle.join(', ') }, 'no table fits these patterns of the tables option (yet)');
   const columns = new Map(published.map((table) => [table.oid, table.columns]));
   const lacking = isOurs ? [] : wanted.filter(({ oid }) => !columns.has(oid));
@@ -214,15 +213,10 @@ async function checkTables(
 /** Each pattern of tables to take again must choose a table that is captured: a slip would take none, and say nothing. */
 function checkResnapshot({ resnapshot, isResnapshot }: PostgresSettings, captured: readonly WantedTable[]): void {
   const again = captured.filter(({ schema, name }) => isResnapshot(schema, name));
-  const idle = resnapshot.find((pattern) => !pattern.trim().startsWith('!') && !again.some(fits(pattern)));
+  const [idle] = idlePatterns(resnapshot, again);
   if (idle === undefined) return;
   const bound = `a table that this capture has, such as ${displayNames(captured)}`;
   throw new MillraceError('MR_INVALID_OPTION', { option: 'resnapshot', value: JSON.stringify(idle), bound });
-}
-
-function fits(pattern: string): (table: { readonly schema: string; readonly name: string }) => boolean {
-  const matches = tableMatcher([pattern]);
-  return ({ schema, name }) => matches(schema, name);
 }
 
 /** Creates the publication, or brings ours in step; one of somebody else is used as it is. */

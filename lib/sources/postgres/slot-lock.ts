@@ -17,14 +17,19 @@ export function shareSlotSql(slot: string): string {
 
 /** Takes the slot's lock alone, until the session ends. @throws MR_SLOT_ACTIVE, with the server process of a capture, while there is one. */
 export async function takeSlotAlone(query: Query, slot: string): Promise<void> {
-  const key = keyOf(slot);
-  const [row] = await query(`SELECT pg_try_advisory_lock(${key})::text AS taken`);
+  const [row] = await query(`SELECT pg_try_advisory_lock(${keyOf(slot)})::text AS taken`);
   if (textOf(row, 'taken') === 'true') return;
+  throw new MillraceError('MR_SLOT_ACTIVE', { slot, pid: (await slotHolder(query, slot)) ?? 'unknown' });
+}
+
+/** The server process of a capture that shares the slot's lock, from its start to its end; null when there is none. A `teardown` that is under way counts too. */
+export async function slotHolder(query: Query, slot: string): Promise<string | null> {
+  const key = keyOf(slot);
   // A key of 64 bits is shown as two halves.
   const halves = `classid = ${BigInt.asUintN(32, key >> 32n)} AND objid = ${BigInt.asUintN(32, key)} AND objsubid = 1`;
   const [holder] = await query(`SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND ${halves}
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) ORDER BY pid LIMIT 1`);
-  throw new MillraceError('MR_SLOT_ACTIVE', { slot, pid: holder?.['pid'] ?? 'unknown' });
+  return holder?.['pid'] ?? null;
 }
 
 /** Of all advisory locks that applications take, one in 2^64 is this one. */

@@ -16,6 +16,8 @@ export interface SnapshotRun extends StreamNames {
   published(): Promise<PublishedTable[]>;
   /** Stores the state: durable when it resolves. */
   save(): Promise<void>;
+  /** All rows of a table are emitted. */
+  onCopied?(oid: number): void;
   readonly connections: number;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -140,7 +142,7 @@ async function begin(
 
 /** One reader's share: the next table of the queue, until there is none. */
 async function* copyTables(
-  { captured, clock, events = noSystemEvents }: SnapshotRun,
+  { captured, onCopied, clock, events = noSystemEvents }: SnapshotRun,
   { consistentPoint, timeUs }: DatabaseSnapshot,
   reader: SnapshotReader,
   queue: Iterator<BegunTable>,
@@ -173,6 +175,7 @@ async function* copyTables(
       copying.end();
     }
     done.add(state.oid);
+    onCopied?.(state.oid);
     events.record('table_snapshot_completed', () => ({ ...begun, rows: count, duration_ms: elapsedMs(clock, startedMs) }));
   }
 }

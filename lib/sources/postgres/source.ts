@@ -82,6 +82,8 @@ class PostgresRun implements OpenSource {
   readonly #control: ControlConnection;
   readonly #captured: CapturedTables;
   readonly #rows = new Map<string, number>();
+  /** oids of tables whose last snapshot is emitted, though that of others may be due. */
+  readonly #copied = new Set<number>();
   readonly #ended = new AbortController();
   #watch: Watch | null = null;
   #stream: PostgresStream | null = null;
@@ -184,7 +186,11 @@ class PostgresRun implements OpenSource {
           const name = `${table.schema}.${table.name}`;
           // All of it is emitted: whoever drains now makes it durable, and so complete.
           const snapshotDone = !needsSnapshot(table, this.#resolvedTs);
-          return [name, { snapshotRows: this.#rows.get(name) ?? 0, snapshotDone, stopped: table.status === 'stopped' }] as const;
+          const snapshotCopied = snapshotDone || this.#copied.has(table.oid);
+          return [
+            name,
+            { snapshotRows: this.#rows.get(name) ?? 0, snapshotDone, snapshotCopied, stopped: table.status === 'stopped' },
+          ] as const;
         }),
     );
     const phase = this.#phase === 'streaming' && stream !== undefined ? stream.phase : this.#phase;
@@ -313,6 +319,7 @@ class PostgresRun implements OpenSource {
     const common = { clock, logger, signal: this.#ended.signal };
     const before = this.#phase;
     this.#phase = 'snapshot';
+    for (const oid of oids) this.#copied.delete(oid);
     const deliveries = takeSnapshots(
       {
         ...{ ...common, events, slot, publication },
@@ -321,6 +328,7 @@ class PostgresRun implements OpenSource {
         open: (readers) => openSnapshotAt({ ...common, connect: this.#connect, query: this.#control.query, slot, versionNumber }, readers),
         published: () => readPublishedTables(this.#control.query, publication, versionNumber),
         save: () => this.#save(),
+        onCopied: (oid) => this.#copied.add(oid),
       },
       oids,
     );

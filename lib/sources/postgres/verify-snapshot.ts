@@ -19,6 +19,8 @@ export interface SourceSnapshotOptions {
 /** The source's tables as they are for transactions with a commitTs below `consistentPoint` (S). */
 export interface SourceSnapshot {
   readonly consistentPoint: bigint;
+  /** Whether there is a publication of this name; without it every user table counts. */
+  readonly isPublished: boolean;
   readonly tables: readonly Table[];
   /** Rows in batches, each in the order of `table.columns`, as PostgreSQL's text under the pinned settings (P8). One table at a time. */
   rows(table: Table): AsyncIterable<(string | null)[][]>;
@@ -69,6 +71,7 @@ export async function openSnapshot(url: string, options: SourceSnapshotOptions =
       );
       return {
         consistentPoint: snapshot.consistentPoint,
+        isPublished: exists,
         tables: [...entries.keys()],
         async *rows(table) {
           const { catalog, entry } = entries.get(table)!;

@@ -46,6 +46,11 @@ export function linesOf({ table, columns, rows }: EventRows): string[] {
   });
 }
 
+/** A line as people and `JSON.parse` read it: with its number as text, which is beyond 2^53, where neighbours are taken for one. */
+export function printedLine(line: string, seq: bigint): string {
+  return line.replace(`,"event_seq":${seq},`, `,"event_seq":"${seq}",`);
+}
+
 function* extrasOf(columns: readonly ColumnSpec[], values: readonly StoredValue[]): Generator<readonly [string, string]> {
   for (const [index, column] of columns.entries()) {
     const value = values[BASE_WIDTH + index] ?? null;

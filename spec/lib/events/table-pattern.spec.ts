@@ -1,5 +1,21 @@
 import { describe, expect, it } from '@jest/globals';
-import { splitTablePatterns, tableMatcher } from '../../../lib/events/index.ts';
+import { idlePatterns, splitTablePatterns, tableMatcher } from '../../../lib/events/index.ts';
+
+describe('idlePatterns', () => {
+  it.each<[string[], string[]]>([
+    //patterns                           idle
+    [['public.users'], []],
+    [
+      ['public.usres', ' shop.* '],
+      ['public.usres', ' shop.* '],
+    ],
+    [['*.*', '!public.users'], []],
+    [['public.*', '!shop.*', ' !a.b'], []],
+    [[], []],
+  ])('of %j leaves %j: an inclusion without a table is a slip, an exclusion a precaution', (patterns, idle) => {
+    expect(idlePatterns(patterns, [{ schema: 'public', name: 'users' }])).toEqual(idle);
+  });
+});
 
 describe('tableMatcher', () => {
   it.each([

@@ -5,7 +5,7 @@ import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { CheckpointStore } from '../../../lib/runtime/checkpoint.ts';
-import { fileCheckpoint } from '../../../lib/runtime/checkpoint-file.ts';
+import { fileCheckpoint, readFileCheckpoint } from '../../../lib/runtime/checkpoint-file.ts';
 
 let folder: string;
 let opened: CheckpointStore[];
@@ -58,6 +58,19 @@ describe('fileCheckpoint', () => {
     await store.save('other', saved);
     await writeFile(file(), await readFile(join(folder, 'other.checkpoint.json')));
     await expect(store.load('p')).rejects.toMatchObject({ code: 'MR_CHECKPOINT_CORRUPT', message: expect.stringContaining('other') });
+  });
+
+  it('is read by others as it stands, whoever has locked it; nothing is made for them', async () => {
+    expect(await readFileCheckpoint(folder, 'p')).toBeNull();
+    expect(await readFileCheckpoint(join(folder, 'nowhere'), 'p')).toBeNull();
+    expect(await readdir(folder)).toEqual([]);
+    await open().save('p', saved);
+    await writeFile(`${file()}.tmp`, '{"version": 1, "pipel');
+    const before = await readdir(folder);
+    expect(await readFileCheckpoint(folder, 'p')).toEqual(saved);
+    expect(await readdir(folder)).toEqual(before);
+    await writeFile(file(), '{}');
+    await expect(readFileCheckpoint(folder, 'p')).rejects.toMatchObject({ code: 'MR_CHECKPOINT_CORRUPT' });
   });
 
   it('does not read what a killed process had not finished', async () => {

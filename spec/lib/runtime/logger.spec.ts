@@ -2,9 +2,12 @@ import { describe, expect, it } from '@jest/globals';
 import { MillraceError } from '../../../lib/errors.ts';
 import { createLogger, scrubText } from '../../../lib/runtime/logger.ts';
 
-function logged(write: (logger: ReturnType<typeof createLogger>) => void): { text: string; lines: Record<string, unknown>[] } {
+function logged(
+  write: (logger: ReturnType<typeof createLogger>) => void,
+  level: 'info' | 'debug' | 'trace' = 'info',
+): { text: string; lines: Record<string, unknown>[] } {
   const chunks: string[] = [];
-  write(createLogger({ stream: { write: (chunk) => void chunks.push(chunk) } }));
+  write(createLogger({ level, stream: { write: (chunk) => void chunks.push(chunk) } }));
   const text = chunks.join('');
   return {
     text,
@@ -66,12 +69,33 @@ describe('createLogger', () => {
         .split('\n')
         .map((line) => line.split(err.message).length - 1),
     ).toEqual([1, 1]);
-    const stack = expect.stringMatching(/^at [^\n]*logger\.spec/);
     expect(lines).toEqual([
-      expect.objectContaining({ msg: `it ended: ${err.message}`, err: expect.objectContaining({ type: 'MillraceError', stack }) }),
-      expect.objectContaining({ msg: 'it ended', err: expect.objectContaining({ message: err.message, stack }) }),
+      expect.objectContaining({ msg: `it ended: ${err.message}`, err: expect.objectContaining({ type: 'MillraceError' }) }),
+      expect.objectContaining({ msg: 'it ended', err: expect.objectContaining({ message: err.message }) }),
     ]);
   });
+
+  it.each([
+    ['info', false],
+    ['debug', true],
+    ['trace', true],
+  ] as const)(
+    'at level %s, whether an error of ours comes with its stack is %s; an unknown one, its cause too, always does',
+    (level, hasOwn) => {
+      const ours = new MillraceError('MR_STOPPED', { pipeline: 'p' }, new TypeError('no function'));
+      const { lines } = logged((logger) => {
+        logger.error({ err: ours }, ours.message);
+        logger.error({ err: new TypeError('unknown', { cause: ours }) }, 'x');
+      }, level);
+      const stack = expect.stringMatching(/^at [^\n]*logger\.spec/);
+      const own = { type: 'MillraceError', code: 'MR_STOPPED', details: { pipeline: 'p' }, ...(hasOwn ? { stack } : {}) };
+      const cause = { type: 'TypeError', message: 'no function', stack };
+      expect(lines.map(({ err }) => err)).toEqual([
+        { ...own, cause },
+        { type: 'TypeError', message: 'unknown', stack, cause: { ...own, message: ours.message, cause } },
+      ]);
+    },
+  );
 
   it('survives fields that contain themselves', () => {
     const loop: Record<string, unknown> = { name: 'loop' };

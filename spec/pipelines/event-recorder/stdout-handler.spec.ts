@@ -42,6 +42,23 @@ describe('stdoutEvents', () => {
     ).toEqual([1, 2]);
   });
 
+  it('prints numbers as text, as `millrace events` does: JSON.parse takes neighbours beyond 2^53 for one', async () => {
+    let text = '';
+    const stream = new Writable({
+      write(chunk: Buffer, _encoding, done) {
+        text += chunk.toString();
+        done();
+      },
+    });
+    const from = (1_795_000_000_000n << 16n) + 1n;
+    await stdoutEvents({ stream }).deliver(groupOf([{ type: 'a', payload: { event_seq: 7 } }, { type: 'a' }], { from }), FIRST_TRY);
+    const lines = text.trimEnd().split('\n');
+    expect(lines.map((line) => JSON.parse(line) as object)).toMatchObject([
+      { event_seq: String(from), payload: { event_seq: 7 } },
+      { event_seq: String(from + 1n) },
+    ]);
+  });
+
   it('a stream whose reader went away fails the call and does not end the process', async () => {
     const stream = new Writable({ write: (_chunk, _encoding, done) => done(new Error('EPIPE')) });
     const handler = stdoutEvents({ stream });

@@ -35,6 +35,40 @@ describe('the snapshot and its handover to the stream', () => {
     await run.close();
   });
 
+  it('tells of each table when it is copied, while the snapshot that they share is not done', async () => {
+    const { url, options, query } = await database('copied');
+    const run = await Run.open({ ...options, snapshotConnections: 1 });
+    const told = () =>
+      [...run.source.status().tables.values()].map(({ snapshotRows, snapshotCopied, snapshotDone }) => [
+        snapshotRows,
+        snapshotCopied,
+        snapshotDone,
+      ]);
+    const copying = (count: number) => run.pullUntil(() => told().filter(([, isCopied]) => isCopied).length === count);
+    expect(told()).toEqual([
+      [0, false, false],
+      [0, false, false],
+    ]);
+    await copying(1);
+    expect([told(), run.source.status().phase]).toEqual([
+      [
+        [5000, true, false],
+        [0, false, false],
+      ],
+      'snapshot',
+    ]);
+    expect(await run.differences(url, 'pub')).toEqual([]);
+    const done = [
+      [5000, true, true],
+      [2, true, true],
+    ];
+    expect(told()).toEqual(done);
+    await query('CREATE TABLE later (id int PRIMARY KEY); INSERT INTO later VALUES (1); ALTER PUBLICATION pub ADD TABLE later');
+    await run.pullUntil(() => told().length === 3 && run.source.status().phase === 'streaming' && told()[2]![2] === true);
+    expect(told()).toEqual([...done, [1, true, true]]);
+    await run.close();
+  });
+
   it('goes on from the checkpoint after a restart', async () => {
     const { url, options, query } = await database('restart');
     const first = await Run.open(options);
