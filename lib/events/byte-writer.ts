@@ -32,8 +32,22 @@ export class ByteWriter {
   }
 
   writeText(text: string): void {
-    const room = text.length * 3;
-    this.length += this.ensure(room).write(text, this.length, 'utf8');
+    const units = text.length;
+    const at = this.length;
+    const buffer = this.ensure(units * 3);
+    if (units <= SHORT_UNITS) {
+      let done = 0;
+      for (; done < units; done++) {
+        const unit = text.charCodeAt(done);
+        if (unit >= 0x80) break;
+        buffer[at + done] = unit;
+      }
+      if (done === units) {
+        this.length = at + units;
+        return;
+      }
+    }
+    this.length = at + buffer.write(text, at, 'utf8');
   }
 
   /** A copy of what was written, of its exact size; the writer starts again from empty and keeps its buffer. */
@@ -53,3 +67,6 @@ export class ByteWriter {
     return given;
   }
 }
+
+/** A call into Node's native encoder costs as much as to write so many characters here. */
+const SHORT_UNITS = 24;

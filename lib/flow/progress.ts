@@ -1,13 +1,5 @@
 import { BehaviorSubject, type Observable } from 'rxjs';
-import {
-  type AckedEvent,
-  ALL_DISPATCHERS,
-  type ChangeEvent,
-  type Delivery,
-  firstPosition,
-  isAckedEvent,
-  type ResolvedEvent,
-} from '../events/index.ts';
+import { ALL_DISPATCHERS, type ChangeEvent, type Delivery, firstPosition, isAckedEvent, type ResolvedEvent } from '../events/index.ts';
 import { PendingQueue } from './pending-queue.ts';
 
 /**
@@ -66,31 +58,24 @@ export class Progress {
     let unqueued = 0;
     let unflushed = 0;
     let resolved: ResolvedEvent | null = null;
+    const queued = () => {
+      if (--unqueued === 0) ack.postEnqueue();
+    };
     for (const event of events) {
       if (isMarkOfAll(event) && (resolved === null || event.commitTs > resolved.commitTs)) resolved = event;
       if (!isAckedEvent(event)) continue;
       unqueued++;
       unflushed++;
-      const remove = this.#add(event);
-      event.ack.addPostEnqueue(() => {
-        if (--unqueued === 0) ack.postEnqueue();
-      });
+      const entry = this.#pending.push(firstPosition(event).commitTs);
+      event.ack.addPostEnqueue(queued);
       event.ack.addPostFlushFront(() => {
-        if (!remove()) return;
+        if (!this.#pending.flush(entry)) return;
+        this.#advance();
         if (--unflushed === 0) ack.postFlush();
       });
     }
     if (resolved !== null) this.#resolve(resolved);
     if (unflushed === 0) ack.postFlush();
-  }
-
-  #add(event: AckedEvent): () => boolean {
-    const entry = this.#pending.push(firstPosition(event).commitTs);
-    return () => {
-      if (!this.#pending.flush(entry)) return false;
-      this.#advance();
-      return true;
-    };
   }
 
   #resolve({ commitTs, commitTimeUs }: ResolvedEvent): void {

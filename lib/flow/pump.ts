@@ -29,7 +29,13 @@ export function pump(deliveries: AsyncIterable<Delivery>, { maxBytesInFlight = 8
     let inFlight = 0;
     let bytesThisTurn = 0;
     const isFull = () => bytesInFlight >= maxBytesInFlight || inFlight >= DELIVERIES_IN_FLIGHT_MAX;
-    let wake = () => {};
+    let resolveWaiting: (() => void) | null = null;
+    // Once for each wait: Node is told of a promise that is resolved again, which costs more than all the rest of an ack.
+    const wake = () => {
+      const resolve = resolveWaiting;
+      resolveWaiting = null;
+      resolve?.();
+    };
     const run = async () => {
       for (;;) {
         const { done, value: delivery } = await iterator.next();
@@ -58,7 +64,7 @@ export function pump(deliveries: AsyncIterable<Delivery>, { maxBytesInFlight = 8
         }
         while ((held || isFull()) && !subscriber.closed) {
           await new Promise<void>((resolve) => {
-            wake = resolve;
+            resolveWaiting = resolve;
           });
         }
         if (subscriber.closed) break;

@@ -1,5 +1,6 @@
 import { MillraceError } from '../errors.ts';
 import { ByteWriter } from '../events/index.ts';
+import { UsualRows } from './canal-usual-rows.ts';
 import { writeCanalValue } from './canal-value.ts';
 import type { DecodedRow, RowDecoder } from './encoder.ts';
 import { parseJson } from './json.ts';
@@ -13,204 +14,110 @@ export function canalJsonReader(): RowDecoder {
 
 async function* decode(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<DecodedRow[]> {
   const splitter = new RowSplitter();
-  const heads = new Heads();
-  const scanner = new ObjectScanner(heads);
-  let row = 0;
+  const reader = new RowReader();
   for await (const chunk of chunks) {
     splitter.push(chunk);
-    const rows: DecodedRow[] = [];
-    scanner.begin(splitter);
-    while (scanner.next(splitter)) rows.push(decodeRow(splitter.bytes, scanner, heads, row++));
-    scanner.pause(splitter);
+    const rows = reader.read(splitter);
     if (rows.length > 0) yield rows;
   }
-  if (scanner.isInside) throw malformed(row, 'the file ends inside it');
+  reader.end();
 }
 
-/** Where a row is. */
-interface Place {
-  readonly from: number;
-  readonly end: number;
-  /** Where the comma before `old` is in a row that begins as one before did; 0 where that is not known. */
-  readonly tail: number;
+/** Reads rows one after another. Between them anything may stand: terminators. */
+class RowReader {
+  readonly #usual = new UsualRows();
+  readonly #scanner = new ObjectScanner();
+  /** How far the row under way has been looked at, from its beginning. */
+  #seen = 0;
+  /** Rows that were given. */
+  #given = 0;
+
+  /** The rows that end in what the splitter has. */
+  read(splitter: RowSplitter): DecodedRow[] {
+    const { bytes, to } = splitter;
+    const rows: DecodedRow[] = [];
+    let from = splitter.from;
+    let at = from + this.#seen;
+    this.#usual.begin(bytes, to);
+    while (at < to) {
+      if (!this.#scanner.isInside) {
+        if (bytes[at] !== 0x7b) {
+          at++;
+          continue;
+        }
+        const usual = this.#usual.read(at);
+        if (usual !== null) {
+          rows.push(usual);
+          at = this.#usual.end;
+          continue;
+        }
+        from = at;
+      }
+      at = this.#scanner.endOf(bytes, at, to);
+      if (!this.#scanner.isInside) rows.push(this.#parse(bytes, from, at, this.#given + rows.length));
+    }
+    if (!this.#scanner.isInside) from = to;
+    this.#seen = to - from;
+    this.#given += rows.length;
+    splitter.advance(from);
+    return rows;
+  }
+
+  /** There is no more. */
+  end(): void {
+    if (this.#scanner.isInside) throw malformed(this.#given, 'the file ends inside it');
+  }
+
+  #parse(bytes: Buffer, from: number, end: number, row: number): DecodedRow {
+    const text = bytes.toString('utf8', from, end);
+    const message = parseMessage(text, row);
+    const decoded = decodeRow(message, row);
+    this.#usual.learn(message.type, text, from, end);
+    return decoded;
+  }
 }
 
-/** Finds where objects begin and end. Between objects anything may stand: terminators. */
-class ObjectScanner implements Place {
-  from = 0;
-  end = 0;
-  tail = 0;
-  readonly #heads: Heads;
-  #at = 0;
+/** Finds where an object ends, which may come in pieces. */
+class ObjectScanner {
   #depth = 0;
   #inString = false;
   #escaped = false;
-  /** How far the row under way has been looked at, from its beginning, and where its tail is. */
-  #seen = 0;
-  #head = 0;
-
-  /** @param heads what they know is not looked at byte by byte. */
-  constructor(heads: Heads) {
-    this.#heads = heads;
-  }
 
   get isInside(): boolean {
     return this.#depth > 0;
   }
 
-  begin(splitter: RowSplitter): void {
-    this.from = splitter.from;
-    this.tail = this.#head === 0 ? 0 : splitter.from + this.#head;
-    this.#at = splitter.from + this.#seen;
-  }
-
-  /** Moves to the end of the next whole object. */
-  next(splitter: RowSplitter): boolean {
-    const { bytes, to } = splitter;
-    for (let at = this.#at; at < to; at++) {
+  /** Looks on at `at`, where the object begins if it is not inside one. Gives the place behind it, or `to` where that is still inside. */
+  endOf(bytes: Buffer, from: number, to: number): number {
+    for (let at = from; at < to; at++) {
       const byte = bytes[at]!;
       if (this.#inString) {
         if (this.#escaped) this.#escaped = false;
         else if (byte === 0x5c) this.#escaped = true;
         else if (byte === 0x22) this.#inString = false;
-      } else if (byte === 0x7b) {
-        if (this.#depth++ > 0) continue;
-        this.from = at;
-        this.tail = this.#heads.endOf(bytes, at, to);
-        if (this.tail > 0) at = this.tail;
-      } else if (this.#depth > 0) {
-        if (byte === 0x22) this.#inString = true;
-        else if (byte === 0x7d && --this.#depth === 0) {
-          this.end = at + 1;
-          this.#at = at + 1;
-          return true;
-        }
-      }
+      } else if (byte === 0x22) this.#inString = true;
+      else if (byte === 0x7b) this.#depth++;
+      else if (byte === 0x7d && --this.#depth === 0) return at + 1;
     }
-    this.#at = to;
-    if (this.#depth === 0) {
-      this.from = to;
-      this.tail = 0;
-    }
-    return false;
-  }
-
-  /** Before the splitter's bytes move. */
-  pause(splitter: RowSplitter): void {
-    this.#seen = this.#at - this.from;
-    this.#head = this.tail === 0 ? 0 : this.tail - this.from;
-    splitter.advance(this.from);
+    return to;
   }
 }
 
-/**
- * What stands before `old` in a row is the same from row to row of one kind, but for its two times, and longer than the rest: it is parsed once.
- *
- * Where a row begins as one did that was parsed as a whole, it stands at the same place inside the same object behind that. All this is done in bytes: a text
- * that is put together costs as much as to parse it.
- */
-class Heads {
-  readonly #known: Head[] = [];
-  /** How often one is still looked for. */
-  #attempts = ATTEMPTS_MAX;
-  /** Of the head that was found last. */
-  #type: unknown;
-
-  /** Where the comma before `old` is in a row that begins at `from`; 0 for one that begins otherwise, or has not come so far. */
-  endOf(bytes: Buffer, from: number, to: number): number {
-    for (const { type, beforeTimes, betweenTimes, behindTimes } of this.#known) {
-      const times = behindBytes(beforeTimes, bytes, from, to);
-      if (times < 0) continue;
-      const between = behindBytes(betweenTimes, bytes, behindNumber(bytes, times, to), to);
-      const behind = between < 0 ? -1 : behindBytes(behindTimes, bytes, behindNumber(bytes, between, to), to);
-      if (behind < 0) continue;
-      this.#type = type;
-      return behind - OLD.length;
-    }
-    return 0;
-  }
-
-  /** The row's members, without those that nobody asks for, and the text that they were read from. */
-  parse(bytes: Buffer, { from, end, tail }: Place): { readonly text: string; readonly message: Message } {
-    // A row that came in two chunks may have been cut before its tail.
-    const at = tail > 0 ? tail : this.endOf(bytes, from, end);
-    if (at > 0) {
-      bytes[at] = 0x7b;
-      const text = bytes.toString('utf8', at, end);
-      bytes[at] = 0x2c;
-      // What is named twice is what it is named last.
-      const { type = this.#type, old, data, _tidb } = JSON.parse(text) as Message;
-      return { text, message: { type, old, data, _tidb } };
-    }
-    const text = bytes.toString('utf8', from, end);
+/** The row's members, without those that nobody asks for. */
+function parseMessage(text: string, row: number): Message {
+  try {
     const { type, old, data, _tidb } = JSON.parse(text) as Message;
-    if (this.#attempts > 0) {
-      this.#attempts--;
-      const head = headOf(text);
-      if (head !== null) this.#known.push(head);
-    }
-    return { text, message: { type, old, data, _tidb } };
-  }
-}
-
-interface Head {
-  readonly type: unknown;
-  readonly beforeTimes: Buffer;
-  readonly betweenTimes: Buffer;
-  readonly behindTimes: Buffer;
-}
-
-/** A file has rows of three kinds; where there is more to tell them apart by, it is not worth the search. */
-const ATTEMPTS_MAX = 6;
-const OLD = ',"old":';
-const TIMES = /^(.*?"es":)(?:0|[1-9]\d*)(,"ts":)(?:0|[1-9]\d*)(,.*)$/s;
-
-/** Null where it cannot be said. */
-function headOf(text: string): Head | null {
-  const at = text.indexOf(OLD);
-  const match = at < 0 ? null : TIMES.exec(text.slice(0, at));
-  if (match === null) return null;
-  try {
-    // Whole as it is, so `old` is a member of the row, and no part of a value.
-    const { type, data, _tidb } = JSON.parse(`${text.slice(0, at)}}`) as Message;
-    if (data !== undefined || _tidb !== undefined) return null;
-    const [, before, between, behind] = match as unknown as [string, string, string, string];
-    return { type, beforeTimes: Buffer.from(before), betweenTimes: Buffer.from(between), behindTimes: Buffer.from(behind + OLD) };
-  } catch {
-    return null;
-  }
-}
-
-/** The place behind `text`, or −1 where it does not stand at `at`. From its end, where heads differ. */
-function behindBytes(text: Buffer, bytes: Buffer, at: number, to: number): number {
-  if (at < 0 || at + text.length > to) return -1;
-  for (let i = text.length - 1; i >= 0; i--) if (bytes[at + i] !== text[i]) return -1;
-  return at + text.length;
-}
-
-/** The place behind a whole number; −1 without one, or with one that JSON does not know. */
-function behindNumber(bytes: Buffer, from: number, to: number): number {
-  let at = from;
-  while (at < to && bytes[at]! >= 0x30 && bytes[at]! <= 0x39) at++;
-  return at === from || (bytes[from] === 0x30 && at > from + 1) ? -1 : at;
-}
-
-function decodeRow(bytes: Buffer, place: Place, heads: Heads, row: number): DecodedRow {
-  let message: Message;
-  try {
-    const parsed = heads.parse(bytes, place);
-    message = parsed.message;
     // Beyond 2^53 the engine's parser does not do; nearly always the digits can be taken from the text, else only the exact parser will.
-    const inexact = message._tidb?.commitTs;
-    if (typeof inexact === 'number' && !Number.isSafeInteger(inexact)) {
-      const { type } = message;
-      const digits = digitsOf(parsed.text, inexact);
-      const { old, data, _tidb } = digits === null ? (parseJson(parsed.text) as Message) : { ...message, _tidb: { commitTs: digits } };
-      message = { type, old, data, _tidb };
-    }
+    const inexact = _tidb?.commitTs;
+    if (typeof inexact !== 'number' || Number.isSafeInteger(inexact)) return { type, old, data, _tidb };
+    const digits = digitsOf(text, inexact);
+    return digits === null ? (parseJson(text) as Message) : { type, old, data, _tidb: { commitTs: digits } };
   } catch (error) {
     throw malformed(row, 'it is no JSON', error);
   }
+}
+
+function decodeRow(message: Message, row: number): DecodedRow {
   const stated = message._tidb?.commitTs ?? 0;
   if ((typeof stated !== 'number' && typeof stated !== 'bigint') || (typeof stated === 'number' && !Number.isSafeInteger(stated))) {
     throw malformed(row, 'its commitTs is no integer');

@@ -23,12 +23,13 @@ export class CanalPlan {
     const keys = keyColumns(table);
     const deleted = deleteKeysOnly && keys.length > 0 ? keys : table.columns;
     this.columns = table.columns.map(planColumn);
-    this.deleted = deleted.map(planColumn);
-    const headOf = (type: string, columns: readonly Column[], end: string) => new Head(table, keys, type, columns, withFullTypes, end);
-    this.insert = headOf('INSERT', table.columns, '"old":null,"data":[{');
-    this.update = headOf('UPDATE', table.columns, '"old":[{');
-    this.bareUpdate = headOf('UPDATE', table.columns, '"old":[{}],"data":[{');
-    this.delete = headOf('DELETE', deleted, '"old":null,"data":[{');
+    this.deleted = deleted === table.columns ? this.columns : deleted.map(planColumn);
+    const begin = beginningOf(table, keys);
+    const types = typesOf(table.columns, withFullTypes);
+    this.insert = new Head(begin('INSERT'), `${types}"old":null,"data":[{`);
+    this.update = new Head(begin('UPDATE'), `${types}"old":[{`);
+    this.bareUpdate = new Head(begin('UPDATE'), `${types}"old":[{}],"data":[{`);
+    this.delete = new Head(begin('DELETE'), `${deleted === table.columns ? types : typesOf(deleted, withFullTypes)}"old":null,"data":[{`);
     this.isInWireOrder = this.columns.every(({ wire }, index) => wire === index);
     this.room = this.columns.reduce((room, { nextNull }) => room + 2 * nextNull.room, 16);
   }
@@ -62,6 +63,27 @@ function planColumn(column: Column): PlanColumn {
   };
 }
 
+/** What a row of a type begins with, up to its commit time. */
+function beginningOf({ schema, name }: Table, keys: readonly Column[]): (type: string) => string {
+  const pkNames = keys.length === 0 ? 'null' : `[${keys.map((key) => jsonString(key.name)).join(',')}]`;
+  const names = `"database":${jsonString(schema)},"table":${jsonString(name)}`;
+  return (type) => `{"id":0,${names},"pkNames":${pkNames},"isDdl":false,"type":"${type}","es":`;
+}
+
+/** What stands behind its time of writing, up to its values. */
+function typesOf(columns: readonly Column[], withFullTypes: boolean): string {
+  let sqlTypes = '';
+  let mysqlTypes = '';
+  for (const column of columns) {
+    const comma = sqlTypes === '' ? '' : ',';
+    const name = jsonString(column.name);
+    const type = storageType(column);
+    sqlTypes += `${comma}${name}:${type.sqlType}`;
+    mysqlTypes += `${comma}${name}:"${withFullTypes ? fullMysqlType(type) : type.mysqlType}"`;
+  }
+  return `,"sql":"","sqlType":{${sqlTypes}},"mysqlType":{${mysqlTypes}},`;
+}
+
 /** Everything of a row before its values, with the two times patched in when they change. */
 export class Head {
   bytes = Buffer.alloc(0);
@@ -72,21 +94,17 @@ export class Head {
   readonly #before: string;
   readonly #after: string;
 
-  constructor(table: Table, keys: readonly Column[], type: string, columns: readonly Column[], withFullTypes: boolean, end: string) {
-    const pkNames = keys.length === 0 ? 'null' : `[${keys.map(({ name }) => jsonString(name)).join(',')}]`;
-    const types = columns.map((column) => [jsonString(column.name), storageType(column)] as const);
-    const sqlType = types.map(([name, { sqlType }]) => `${name}:${sqlType}`).join(',');
-    const mysqlType = types.map(([name, of]) => `${name}:"${withFullTypes ? fullMysqlType(of) : of.mysqlType}"`).join(',');
-    const names = `"database":${jsonString(table.schema)},"table":${jsonString(table.name)}`;
-    this.#before = `{"id":0,${names},"pkNames":${pkNames},"isDdl":false,"type":"${type}","es":`;
-    this.#after = `,"sql":"","sqlType":{${sqlType}},"mysqlType":{${mysqlType}},${end}`;
-    this.commitMsAt = Buffer.byteLength(this.#before);
+  /** @param before what stands before the commit time. @param after what stands behind the time of writing. */
+  constructor(before: string, after: string) {
+    this.#before = before;
+    this.#after = after;
+    this.commitMsAt = Buffer.byteLength(before);
   }
 
   setTimes(commitMs: number, nowMs: number): void {
-    if (hasThirteenDigits(this.commitMs) && hasThirteenDigits(this.nowMs) && hasThirteenDigits(commitMs) && hasThirteenDigits(nowMs)) {
-      if (commitMs !== this.commitMs) writeDecimal(commitMs, this.bytes, this.commitMsAt);
-      if (nowMs !== this.nowMs) writeDecimal(nowMs, this.bytes, this.commitMsAt + 13 + BETWEEN_TIMES.length);
+    if (isAsLong(commitMs, this.commitMs) && isAsLong(nowMs, this.nowMs)) {
+      const end = writeDecimal(commitMs, this.bytes, this.commitMsAt);
+      if (nowMs !== this.nowMs) writeDecimal(nowMs, this.bytes, end + BETWEEN_TIMES.length);
     } else this.bytes = Buffer.from(`${this.#before}${commitMs}${BETWEEN_TIMES}${nowMs}${this.#after}`);
     this.commitMs = commitMs;
     this.nowMs = nowMs;
@@ -136,6 +154,12 @@ export class CanalTail {
     for (let i = 0; i < this.#ending.length; i++) target[end + i] = this.#ending[i]!;
     return end + this.#ending.length;
   }
+}
+
+/** Whether a time's digits take the place of another's. */
+function isAsLong(ms: number, before: number): boolean {
+  if (hasThirteenDigits(ms)) return hasThirteenDigits(before);
+  return ms >= 0 && before >= 0 && String(ms).length === String(before).length;
 }
 
 /** As a time in ms has from 2001 to 2286: one such time takes the place of another. */

@@ -12,7 +12,7 @@ export function crc32OfPieces(pieces: readonly Uint8Array[], before = 0): number
 
 /** CRC-32 of A and B joined, from those of A and of B and the length of B in bytes: neither is read again. */
 export function crc32Combine(a: number, b: number, lengthB: number): number {
-  return (passedOver(a, lengthB) ^ b) >>> 0;
+  return a === 0 ? b : (passedOver(a, lengthB) ^ b) >>> 0;
 }
 
 /**

@@ -55,7 +55,7 @@ function goEscape(char: string): string {
 
 /** Parses JSON; an integer beyond 2^53 becomes a bigint, every other number a number. Throws a SyntaxError that says where. */
 export function parseJson(text: string): JsonValue {
-  if (!MAYBE_BIG.test(text)) return JSON.parse(text) as JsonValue;
+  if (!mayBeBig(text)) return JSON.parse(text) as JsonValue;
   const reviver = (_key: string, value: unknown, context?: { source?: string }) => {
     const source = context?.source;
     return typeof value === 'number' && !Number.isSafeInteger(value) && source !== undefined && /^-?\d+$/.test(source)
@@ -66,8 +66,31 @@ export function parseJson(text: string): JsonValue {
   return restore(JSON.parse(text.replace(STRING_OR_BIG_INTEGER, mark)));
 }
 
-/** As many digits as an integer beyond 2^53 has, where a number can begin: without them the engine's own parser is exact, and several times as fast. */
-const MAYBE_BIG = /(?:^|[\s:,[-])\d{16}/;
+/**
+ * Whether as many digits stand where a number can begin as an integer beyond 2^53 has: without them the engine's own parser is exact, and several times as fast.
+ * Of so many in a row one stands at every sixteenth place, so the others need not be looked at; nor is a row of digits looked at twice.
+ */
+function mayBeBig(text: string): boolean {
+  for (let at = BIG_DIGITS - 1; at < text.length; at += BIG_DIGITS) {
+    if (!isDigit(text, at)) continue;
+    let from = at;
+    while (isDigit(text, from - 1)) from--;
+    let end = at + 1;
+    while (isDigit(text, end)) end++;
+    if (end - from >= BIG_DIGITS && (from === 0 || BEFORE_NUMBER.test(text[from - 1]!))) return true;
+    at = end;
+  }
+  return false;
+}
+
+/** False outside the text too. */
+function isDigit(text: string, at: number): boolean {
+  const code = text.charCodeAt(at);
+  return code >= 0x30 && code <= 0x39;
+}
+
+const BIG_DIGITS = 16;
+const BEFORE_NUMBER = /[\s:,[-]/;
 
 /** Whether this engine tells a reviver the source text (Node 21 and later). */
 const REVIVER_HAS_SOURCE = (() => {

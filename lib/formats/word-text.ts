@@ -11,11 +11,11 @@ export class WordText {
   readonly #words: Int32Array;
 
   constructor(text: string | Uint8Array) {
-    const bytes = Buffer.from(text as string);
-    this.length = bytes.length;
-    this.room = (bytes.length + 3) & ~3;
+    this.length = Buffer.byteLength(text);
+    this.room = (this.length + 3) & ~3;
     this.bytes = Buffer.alloc(this.room);
-    this.bytes.set(bytes);
+    if (typeof text === 'string') this.bytes.write(text);
+    else this.bytes.set(text);
     this.#words = new Int32Array(this.room / 4);
     this.reload();
   }

@@ -42,6 +42,8 @@ export interface RunSummary {
 }
 
 const DRAIN_TIMEOUT_MS = 60_000;
+/** Why a source's signal is aborted: one for all, because an exception takes a stack each time it is made. */
+const STOPPING = new DOMException('The run stops', 'AbortError');
 
 /**
  * Runs a pipeline: loads its checkpoint, opens sink and source, and moves deliveries from one to the other until it is stopped, fails, or the source ends.
@@ -108,14 +110,14 @@ class Run implements Running {
     if (!drain) {
       if (!this.#isHalted) this.#told.stopping(false);
       this.#halt();
-      this.#draining.abort();
+      this.#draining.abort(STOPPING);
     } else if (!this.#draining.signal.aborted && !this.#isHalted) {
       this.#logger.info({ pipeline: this.#definition.name }, 'stopping: flushing what was accepted');
       this.#told.stopping(true);
       this.#board.draining();
       const timeoutMs = this.#options.drainTimeoutMs ?? DRAIN_TIMEOUT_MS;
       this.#cancelDrainTimer = this.#clock.after(timeoutMs, () => this.#fail(this.#drainTimeout(timeoutMs)));
-      this.#draining.abort();
+      this.#draining.abort(STOPPING);
     }
     return this.done;
   }
@@ -314,7 +316,7 @@ class Run implements Running {
     this.#isHalted = true;
     this.#stream.unsubscribe();
     this.#loop?.stop(failure?.error ?? this.#stopped());
-    this.#draining.abort();
+    this.#draining.abort(STOPPING);
     await this.#closers.close();
     const { checkpointTs, rows, bytes, files, tables } = this.#board.close(failure === null ? 'closed' : 'failed');
     if (failure !== null) {

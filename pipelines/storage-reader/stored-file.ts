@@ -153,8 +153,10 @@ function takeLastGroup(changes: Change[]): Change[] {
 async function positionsOf(target: StoredTarget, path: string, sidecar: string): Promise<Positions> {
   const content = await target.store.get(sidecar);
   if (content === null) throw target.damaged(path, `its sidecar ${sidecar} is missing`);
-  const { alternatives, ...positions } = parsePositions(content.toString(), sidecar);
-  return alternatives === undefined ? positions : matching(target, path, [positions, ...alternatives]);
+  const described = parsePositions(content.toString(), sidecar);
+  if (described.alternatives === undefined) return described;
+  const { alternatives, ...positions } = described;
+  return matching(target, path, [positions, ...alternatives]);
 }
 
 /** The description that fits the file: runs that broke off at its number have left others. */

@@ -249,7 +249,7 @@ export class DataDirectory {
     for (;;) {
       const left = this.#left;
       const sidecar = sidecarOf(content, content.runs, { dispatcher, alternatives: alternativesIn(left, content) });
-      if ((await store.putIf(path, sidecar, left?.version ?? null)) !== null) return;
+      if ((await store.putIf(path, [sidecar], left?.version ?? null)) !== null) return;
       await epoch.check();
       this.#left = await store.getVersioned(path);
     }

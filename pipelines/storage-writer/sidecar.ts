@@ -1,28 +1,29 @@
-import type { DispatcherId } from '../../lib/events/index.ts';
+import { ByteWriter, type DispatcherId } from '../../lib/events/index.ts';
 import { type Positions, stringifyDescription } from '../../lib/formats/storage-layout/index.ts';
 
 /** Position runs of a part of a file (`PositionRun`), in whatever form they are kept. */
 export interface SidecarRuns {
-  /** The runs as members of the sidecar's `runs`, without a comma at the end. */
-  toJson(): Buffer;
+  /** Writes the runs as members of the sidecar's `runs`, without a comma at the end. */
+  writeJson(out: ByteWriter): void;
 }
 
-/** The sidecar of a file (`stringifyPositions`), in pieces. */
+/** The sidecar of a file (`stringifyPositions`). */
 export function sidecarOf(
   file: { readonly rows: number; readonly bytes: number; readonly crc32: number },
   runs: readonly SidecarRuns[],
   { dispatcher, alternatives = [] }: { readonly dispatcher?: DispatcherId; readonly alternatives?: readonly Positions[] } = {},
-): Buffer[] {
+): Buffer {
   const { rows, bytes, crc32 } = file;
   const owner = dispatcher === undefined ? '' : `"dispatcher":"${dispatcher}",`;
   const others = alternatives.length === 0 ? '' : `"or":[${alternatives.map(stringifyDescription).join()}],`;
-  const pieces: Buffer[] = [Buffer.from(`{"v":1,"rows":${rows},"bytes":${bytes},"crc32":${crc32},${owner}${others}"runs":[`)];
+  const out = new ByteWriter(1024);
+  out.writeText(`{"v":1,"rows":${rows},"bytes":${bytes},"crc32":${crc32},${owner}${others}"runs":[`);
   runs.forEach((part, index) => {
-    if (index > 0) pieces.push(COMMA);
-    pieces.push(part.toJson());
+    if (index > 0) out.writeByte(COMMA);
+    part.writeJson(out);
   });
-  pieces.push(Buffer.from(']}'));
-  return pieces;
+  out.writeText(']}');
+  return out.buffer.subarray(0, out.length);
 }
 
-const COMMA = Buffer.from(',');
+const COMMA = 0x2c;

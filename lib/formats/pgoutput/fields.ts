@@ -73,9 +73,11 @@ export class Fields {
 
   /** Text up to its NUL. */
   text(): string {
-    const stop = this.#bytes.indexOf(0, this.#at);
-    if (stop < 0 || stop >= this.#end) throw this.fail('a string has no end');
-    const text = this.#bytes.toString('utf8', this.#at, stop);
+    const bytes = this.#bytes;
+    let stop = this.#at;
+    while (stop < this.#end && bytes[stop] !== 0) stop++;
+    if (stop === this.#end) throw this.fail('a string has no end');
+    const text = bytes.toString('utf8', this.#at, stop);
     this.#at = stop + 1;
     return text;
   }

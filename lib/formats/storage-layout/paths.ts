@@ -44,8 +44,18 @@ export function dataDirectory(table: NamedTable, version: bigint, date: string, 
 
 /** The date folder at a wall-clock time, in UTC (upstream: the process's zone, which moves files when a node's setting does). */
 export function dateComponent(nowMs: number, separator: DateSeparator): string {
-  return separator === 'none' ? '' : new Date(nowMs).toISOString().slice(0, DATE_LENGTHS[separator]);
+  return separator === 'none' ? '' : dayText(nowMs).slice(0, DATE_LENGTHS[separator]);
 }
+
+/** `YYYY-MM-DD`. It is asked for with each file, and nearly always of one day. */
+function dayText(nowMs: number): string {
+  const day = Math.floor(nowMs / DAY_MS);
+  if (day !== lastDay.day) lastDay = { day, text: new Date(nowMs).toISOString().slice(0, 10) };
+  return lastDay.text;
+}
+
+const DAY_MS = 86_400_000;
+let lastDay = { day: Number.NaN, text: '' };
 
 /** `CDC[_<dispatcher>_]<index>`, without a suffix; data file, sidecar and index file share it. The first index is 1. */
 export function fileStem(index: number, dispatcher: DispatcherId, options: PathOptions = DEFAULT_PATH_OPTIONS): string {

@@ -1,6 +1,7 @@
 import { MAX_ORDINAL, type Position, type RowBlock } from '../../events/index.ts';
 import { crc32Of } from '../checksum.ts';
 import { stringifyJson } from '../json.ts';
+import { parseRuns } from './runs-text.ts';
 import { isCount, parseCommitTs, parseStoredJson } from './stored-json.ts';
 
 /** Changes of one transaction whose ordinals ascend by one from `first` to `last`. */
@@ -95,25 +96,30 @@ export function stringifyDescription({ rows, bytes, crc32, dispatcher, alternati
 
 /** Reads a sidecar. Throws MR_STORAGE_FILE_MALFORMED, also when the runs do not add up to the rows. */
 export function parsePositions(content: string, path: string): Positions {
-  const { members, malformed } = parseStoredJson(content, path, 1);
-  return describedBy(members, malformed);
+  const from = content.lastIndexOf(RUNS) + RUNS.length;
+  const isLast = from >= RUNS.length && content.endsWith(END);
+  const runs = isLast ? parseRuns(content, from, content.length - END.length) : null;
+  // The rest is as whole with none in their place.
+  const { members, malformed } = parseStoredJson(runs === null ? content : content.slice(0, from) + END, path, 1);
+  return describedBy(members, malformed, runs);
 }
 
-function describedBy(members: Readonly<Record<string, unknown>>, malformed: (reason: string) => Error): Positions {
+const RUNS = ',"runs":[';
+const END = ']}';
+
+/** `known` are its runs, where they were read already. */
+function describedBy(
+  members: Readonly<Record<string, unknown>>,
+  malformed: (reason: string) => Error,
+  known: PositionRun[] | null,
+): Positions {
   const { rows, bytes, crc32: checksum, dispatcher, or, runs } = members;
   if (!isCount(rows) || !isCount(bytes) || !isCount(checksum) || !Array.isArray(runs)) throw malformed('a member is missing');
   if (dispatcher !== undefined && typeof dispatcher !== 'string') throw malformed('dispatcher is no text');
   if (or !== undefined && !Array.isArray(or)) throw malformed('or is no list');
-  const parsed = runs.map((run: unknown) => {
-    const [text, first, last] = Array.isArray(run) ? (run as unknown[]) : [];
-    const commitTs = parseCommitTs(text);
-    if (commitTs === null || !isCount(first) || !isCount(last, MAX_ORDINAL) || last < first) {
-      throw malformed('a run is no [commitTs, first, last]');
-    }
-    return { commitTs, first, last };
-  });
+  const parsed = known ?? runs.map((run) => runOf(run, malformed));
   if (rowsOfRuns(parsed) !== rows) throw malformed('its runs are not as many rows as it says');
-  const alternatives = or?.map((one: unknown) => describedBy((one ?? {}) as Record<string, unknown>, malformed));
+  const alternatives = or?.map((one: unknown) => describedBy((one ?? {}) as Record<string, unknown>, malformed, null));
   return {
     rows,
     bytes,
@@ -122,6 +128,15 @@ function describedBy(members: Readonly<Record<string, unknown>>, malformed: (rea
     ...(dispatcher !== undefined && { dispatcher }),
     ...(alternatives !== undefined && { alternatives }),
   };
+}
+
+function runOf(run: unknown, malformed: (reason: string) => Error): PositionRun {
+  const [text, first, last] = Array.isArray(run) ? (run as unknown[]) : [];
+  const commitTs = parseCommitTs(text);
+  if (commitTs === null || !isCount(first) || !isCount(last, MAX_ORDINAL) || last < first) {
+    throw malformed('a run is no [commitTs, first, last]');
+  }
+  return { commitTs, first, last };
 }
 
 function appendRun(runs: PositionRun[], run: PositionRun): void {

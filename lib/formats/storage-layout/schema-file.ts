@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib';
 import { MillraceError } from '../../errors.ts';
-import type { Table } from '../../events/index.ts';
-import { type JsonValue, stringifyJson } from '../json.ts';
+import type { Column, Table } from '../../events/index.ts';
+import { type JsonValue, quoteJson, stringifyJson } from '../json.ts';
 import { escapeName, unescapeName } from './names.ts';
 import { DEFAULT_PATH_OPTIONS, type PathOptions, tableDirectory } from './paths.ts';
 import { parseStoredJson } from './stored-json.ts';
@@ -42,7 +42,7 @@ export function schemaFileOf(
   change: { readonly query: string; readonly action: number } = { query: '', action: 0 },
   outputColumnId = false,
 ): SchemaFile {
-  const keys = new Set(keyColumns(table));
+  const keys = keyColumns(table);
   return {
     Table: table.name,
     Schema: table.schema,
@@ -50,47 +50,49 @@ export function schemaFileOf(
     TableVersion: table.version,
     Query: change.query,
     Type: change.action,
-    TableColumns: table.columns.map((column) => {
-      const { columnType, precision, scale } = storageType(column);
-      return {
-        ...(outputColumnId && { ColumnId: String(column.columnId) }),
-        ColumnName: column.name,
-        ColumnType: columnType,
-        ...(column.defaultText !== null && { ColumnDefault: column.defaultText }),
-        ...(precision !== null && { ColumnPrecision: String(precision) }),
-        ...(scale !== null && { ColumnScale: String(scale) }),
-        ...(!column.nullable && { ColumnNullable: 'false' as const }),
-        ...(keys.has(column) && { ColumnIsPk: 'true' as const }),
-      };
-    }),
+    TableColumns: table.columns.map((column) => schemaFileColumn(column, keys.includes(column), outputColumnId)),
   };
+}
+
+function schemaFileColumn(column: Column, isKey: boolean, outputColumnId: boolean): SchemaFileColumn {
+  const { columnType, precision, scale } = storageType(column);
+  const written: { -readonly [Key in keyof SchemaFileColumn]: SchemaFileColumn[Key] } = { ColumnName: column.name, ColumnType: columnType };
+  if (outputColumnId) written.ColumnId = String(column.columnId);
+  if (column.defaultText !== null) written.ColumnDefault = column.defaultText;
+  if (precision !== null) written.ColumnPrecision = String(precision);
+  if (scale !== null) written.ColumnScale = String(scale);
+  if (!column.nullable) written.ColumnNullable = 'false';
+  if (isKey) written.ColumnIsPk = 'true';
+  return written;
 }
 
 /** The file's bytes: four spaces of indent, no newline at the end, keys in upstream's order. */
 export function stringifySchemaFile(file: SchemaFile): string {
-  const columns = file.TableColumns.map(orderKeys);
-  return stringifyJson(
-    {
-      Table: file.Table,
-      Schema: file.Schema,
-      Version: file.Version,
-      TableVersion: file.TableVersion,
-      Query: file.Query,
-      Type: file.Type,
-      TableColumns: columns.length === 0 ? null : columns,
-      TableColumnsTotal: columns.length,
-    },
-    INDENT,
-  );
+  const columns = file.TableColumns;
+  return `{
+    "Table": ${quoteJson(file.Table)},
+    "Schema": ${quoteJson(file.Schema)},
+    "Version": ${file.Version},
+    "TableVersion": ${file.TableVersion},
+    "Query": ${quoteJson(file.Query)},
+    "Type": ${file.Type},
+    "TableColumns": ${columns.length === 0 ? 'null' : columnsText(columns)},
+    "TableColumnsTotal": ${columns.length}
+}`;
 }
 
 /** CRC-32 of what makes two versions read alike: names and columns, whatever their order; not the version or the statement. */
 export function schemaChecksum(file: SchemaFile): number {
   const known = checksums.get(file);
   if (known !== undefined) return known;
-  const columns = file.TableColumns.map(orderKeys).sort((a, b) => Buffer.compare(Buffer.from(a.ColumnName), Buffer.from(b.ColumnName)));
-  const hashed = { Table: file.Table, Schema: file.Schema, Version: 0, TableColumns: columns, TableColumnsTotal: columns.length };
-  const checksum = crc32(stringifyJson(hashed as unknown as JsonValue, INDENT));
+  const columns = [...file.TableColumns].sort((a, b) => compareBytes(a.ColumnName, b.ColumnName));
+  const checksum = crc32(`{
+    "Table": ${quoteJson(file.Table)},
+    "Schema": ${quoteJson(file.Schema)},
+    "Version": 0,
+    "TableColumns": ${columns.length === 0 ? '[]' : columnsText(columns)},
+    "TableColumnsTotal": ${columns.length}
+}`);
   checksums.set(file, checksum);
   return checksum;
 }
@@ -160,26 +162,53 @@ export function parseSchemaFile(content: string, path: string): SchemaFile {
   };
 }
 
-const INDENT = 4;
 const SCHEMA_FILE = /meta\/schema_\d+_\d{10}\.json$/;
 
 function checksumText(checksum: number): string {
   return String(checksum).padStart(10, '0');
 }
 
-function orderKeys(column: SchemaFileColumn) {
-  return {
-    ColumnId: column.ColumnId,
-    ColumnName: column.ColumnName,
-    ColumnType: column.ColumnType,
-    ColumnDefault: column.ColumnDefault,
-    ColumnPrecision: column.ColumnPrecision,
-    ColumnScale: column.ColumnScale,
-    ColumnNullable: column.ColumnNullable,
-    ColumnIsPk: column.ColumnIsPk,
-    ColumnElems: column.ColumnElems,
-  };
+/** The columns as they stand in the file, and in what its checksum is of. */
+function columnsText(columns: readonly SchemaFileColumn[]): string {
+  let text = '';
+  for (const column of columns) text += `${text === '' ? '[' : ','}\n        {${membersText(column).slice(1)}\n        }`;
+  return `${text}\n    ]`;
 }
+
+function membersText(column: SchemaFileColumn): string {
+  return (
+    memberText('ColumnId', column.ColumnId) +
+    memberText('ColumnName', column.ColumnName) +
+    memberText('ColumnType', column.ColumnType) +
+    memberText('ColumnDefault', column.ColumnDefault) +
+    memberText('ColumnPrecision', column.ColumnPrecision) +
+    memberText('ColumnScale', column.ColumnScale) +
+    memberText('ColumnNullable', column.ColumnNullable) +
+    memberText('ColumnIsPk', column.ColumnIsPk) +
+    memberText('ColumnElems', column.ColumnElems)
+  );
+}
+
+function memberText(key: string, value: JsonValue | undefined): string {
+  if (value === undefined) return '';
+  const text = typeof value === 'string' ? quoteJson(value) : stringifyJson(value, 4).replaceAll('\n', MEMBER_INDENT);
+  return `,${MEMBER_INDENT}"${key}": ${text}`;
+}
+
+const MEMBER_INDENT = '\n            ';
+
+/** In the order of their bytes in UTF-8. */
+function compareBytes(a: string, b: string): number {
+  const length = Math.min(a.length, b.length);
+  for (let i = 0; i < length; i++) {
+    const [one, other] = [a.charCodeAt(i), b.charCodeAt(i)];
+    // Surrogates, which stand before U+E000, are of what stands behind it.
+    if (one !== other) return one < SURROGATE || other < SURROGATE ? one - other : Buffer.compare(Buffer.from(a), Buffer.from(b));
+  }
+  return a.length - b.length;
+}
+
+const SURROGATE = 0xd800;
 
 function isColumn(value: unknown): value is SchemaFileColumn {
   const column = (value ?? {}) as Record<string, unknown>;

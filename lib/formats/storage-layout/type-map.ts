@@ -25,46 +25,23 @@ const LONG = 4294967295;
 /** The storage type of a column. `ColumnScale` of a temporal type is its number of fractional digits, left out when 0 (spec storage-sink §5.4). */
 export function storageType({ type, typeModifier }: Pick<Column, 'type' | 'typeModifier'>): StorageType {
   switch (type) {
-    case 'bool':
-      return plain('TINYINT', 1, -6, 'bool');
-    case 'int2':
-      return plain('SMALLINT', 6, 5);
-    case 'int4':
-      return plain('INT', 11, 4);
-    case 'int8':
-      return plain('BIGINT', 20, -5);
-    case 'float4':
-      return plain('FLOAT', 12, 7, 'float');
-    case 'float8':
-      return plain('DOUBLE', 22, 8, 'float');
     case 'numeric':
       return { ...text('DECIMAL', null, 3), ...numericModifier(typeModifier) };
     case 'bpchar':
       return typeModifier < 0 ? LONGTEXT : text('CHAR', typeModifier - VARLENA_HEADER, 1);
     case 'varchar':
       return typeModifier < 0 ? LONGTEXT : text('VARCHAR', typeModifier - VARLENA_HEADER, 12);
-    case 'bytea':
-      return { ...text('LONGBLOB', LONG, 2004), kind: 'bytes' };
-    case 'date':
-      return text('DATE', null, 91);
     case 'time':
       return { ...text('TIME', null, 92), scale: fraction(typeModifier) };
     case 'timestamp':
       return { ...text('DATETIME', null, 93), scale: fraction(typeModifier) };
     case 'timestamptz':
       return { ...text('TIMESTAMP', null, 93), scale: fraction(typeModifier) };
-    case 'json':
-    case 'jsonb':
-      return text('JSON', null, 12);
-    case 'uuid':
-      return text('CHAR', 36, 1);
     case 'bit':
     case 'varbit':
       return typeModifier < 0 ? LONGTEXT : text('VARCHAR', typeModifier, 12);
-    default: {
-      const length = VARCHARS.get(type);
-      return length === undefined ? LONGTEXT : text('VARCHAR', length, 12);
-    }
+    default:
+      return FIXED.get(type) ?? LONGTEXT;
   }
 }
 
@@ -85,16 +62,6 @@ export function keyColumns(table: Table): readonly Column[] {
   return table.columns.filter((column) => (table.replicaIdentity === 'index' ? column.isIdentity : column.isPrimaryKey));
 }
 
-/** Types of an open length that stay VARCHAR, with the longest text they print. */
-const VARCHARS: ReadonlyMap<string, number> = new Map([
-  ['interval', 255],
-  ['inet', 43],
-  ['cidr', 43],
-  ['macaddr', 17],
-  ['macaddr8', 23],
-  ['enum', 63],
-]);
-
 /** PostgreSQL adds it to the length in a type modifier. */
 const VARLENA_HEADER = 4;
 
@@ -107,6 +74,27 @@ function text(columnType: string, precision: number | null, sqlType: number): St
 function plain(columnType: string, precision: number, sqlType: number, kind: ValueKind = 'text'): StorageType {
   return { ...text(columnType, precision, sqlType), isPlain: true, kind };
 }
+
+/** Types without a modifier; of those with an open length that stay VARCHAR, the longest text they print. */
+const FIXED: ReadonlyMap<string, StorageType> = new Map([
+  ['bool', plain('TINYINT', 1, -6, 'bool')],
+  ['int2', plain('SMALLINT', 6, 5)],
+  ['int4', plain('INT', 11, 4)],
+  ['int8', plain('BIGINT', 20, -5)],
+  ['float4', plain('FLOAT', 12, 7, 'float')],
+  ['float8', plain('DOUBLE', 22, 8, 'float')],
+  ['bytea', { ...text('LONGBLOB', LONG, 2004), kind: 'bytes' }],
+  ['date', text('DATE', null, 91)],
+  ['json', text('JSON', null, 12)],
+  ['jsonb', text('JSON', null, 12)],
+  ['uuid', text('CHAR', 36, 1)],
+  ['interval', text('VARCHAR', 255, 12)],
+  ['inet', text('VARCHAR', 43, 12)],
+  ['cidr', text('VARCHAR', 43, 12)],
+  ['macaddr', text('VARCHAR', 17, 12)],
+  ['macaddr8', text('VARCHAR', 23, 12)],
+  ['enum', text('VARCHAR', 63, 12)],
+]);
 
 /** `numeric(p, s)`; a scale may be negative or exceed p. Without a modifier neither is known. */
 function numericModifier(typeModifier: number): { precision: number | null; scale: number | null } {

@@ -57,7 +57,7 @@ export class Arena {
   }
 
   #shift(): void {
-    this.bytes.copyWithin(0, this.at, this.end);
+    if (this.end > this.at) this.bytes.copyWithin(0, this.at, this.end);
     this.end -= this.at;
     this.at = 0;
   }

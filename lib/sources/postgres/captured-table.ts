@@ -55,7 +55,11 @@ export function capturedTable(state: TableState, current: TableVersion | null, t
 
 /** Whether two versions have the same columns, as far as rows depend on them. */
 export function hasSameColumns(a: TableVersion, b: TableVersion): boolean {
-  const shapeOf = ({ columns }: TableVersion) =>
-    JSON.stringify(columns.map(({ attnum, name, typeOid, typeModifier }) => [attnum, name, typeOid, typeModifier]));
-  return shapeOf(a) === shapeOf(b);
+  return (
+    a.columns.length === b.columns.length &&
+    a.columns.every((column, index) => {
+      const { attnum, name, typeOid, typeModifier } = b.columns[index]!;
+      return column.attnum === attnum && column.name === name && column.typeOid === typeOid && column.typeModifier === typeModifier;
+    })
+  );
 }

@@ -101,8 +101,8 @@ export class CapturedTables implements SchemaResolver {
       return { event: null, ...this.lookup(state.oid) };
     }
     captured.wasDescribed = true;
-    const { table: catalog, ...look } = await this.#options.look(state.oid);
-    if (catalog !== null && !this.compare(state.oid, catalog, look)) {
+    const look = await this.#options.look(state.oid);
+    if (look.table !== null && !this.compare(state.oid, look.table, look)) {
       await this.#options.save();
       return NOT_CAPTURED;
     }
@@ -121,7 +121,7 @@ export class CapturedTables implements SchemaResolver {
       return { table, dropBefore: state.dropBefore, event: ddlEvent({ position, commitTimeUs: at.commitTimeUs, table, ...change }) };
     }
     const version = nextVersion(at.commitTs, current?.version ?? null);
-    const next = this.#remembered(state, version, relation) ?? this.#described(state, version, relation, current, catalog);
+    const next = this.#remembered(state, version, relation) ?? this.#described(state, version, relation, current, look.table);
     const table = this.#enforce(captured, next);
     const statement = this.#tell(state, at);
     await this.#options.save();

@@ -33,6 +33,7 @@ export function tellStatements(
   statements: readonly DdlStatement[],
   at: Position,
 ): { readonly text: string | null; readonly statements: readonly DdlStatement[] } {
+  if (statements.length === 0) return { text: null, statements };
   const isDue = (statement: DdlStatement) => statement.toldAt === null && comparePositions(statement, at) <= 0;
   const texts = statements
     .filter(isDue)

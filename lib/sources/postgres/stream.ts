@@ -218,8 +218,8 @@ class ReplicationStream implements PostgresStream {
     }
   }
 
-  *#cut({ arena }: WireConnection): Generator<Delivery, void, undefined> {
-    yield* this.#assembler.take(() => arena.take());
+  #cut({ arena }: WireConnection): Delivery[] {
+    return this.#assembler.take(() => arena.take());
   }
 
   async #read(connection: WireConnection): Promise<void> {

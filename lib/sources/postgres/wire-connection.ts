@@ -278,10 +278,11 @@ export class WireConnection {
 
   #send(type: number, payload: Buffer): void {
     if (this.#closed || this.#ended || !this.#socket.writable) return;
-    const header = Buffer.allocUnsafe(HEADER_BYTES);
-    header[0] = type;
-    header.writeUInt32BE(payload.length + 4, 1);
-    this.#socket.write(Buffer.concat([header, payload]));
+    const frame = Buffer.allocUnsafe(HEADER_BYTES + payload.length);
+    frame[0] = type;
+    frame.writeUInt32BE(payload.length + 4, 1);
+    frame.set(payload, HEADER_BYTES);
+    this.#socket.write(frame);
   }
 
   #receive(chunk: Uint8Array): void {

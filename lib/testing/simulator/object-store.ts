@@ -86,19 +86,22 @@ export class SimObjectStore implements ObjectStore {
   }
 
   async *folders(prefix: string, before?: string): AsyncGenerator<string> {
-    yield* await this.#call('folders', prefix, null, async () => {
+    const names = await this.#call('folders', prefix, null, async () => {
       const found: string[] = [];
       for await (const name of this.objects.folders(prefix, before)) found.push(name);
       return found;
     });
+    // Not by `yield*`, which takes three promises for each element of a list.
+    for (const name of names) yield name;
   }
 
   async *list(prefix: string): AsyncGenerator<ObjectInfo> {
-    yield* await this.#call('list', prefix, null, async () => {
+    const objects = await this.#call('list', prefix, null, async () => {
       const found: ObjectInfo[] = [];
       for await (const object of this.objects.list(prefix)) found.push(object);
       return found;
     });
+    for (const object of objects) yield object;
   }
 
   delete(key: string): Promise<void> {
@@ -192,9 +195,9 @@ export class SimObjectStore implements ObjectStore {
     }
   }
 
-  async #wait(): Promise<void> {
+  #wait(): Promise<void> {
     const ms = this.#sim.within(this.#latencyMs);
-    if (ms > 0) await this.#sim.sleep(ms);
+    return ms > 0 ? this.#sim.sleep(ms) : Promise.resolve();
   }
 
   #failed(operation: string, key: string, reason: string): MillraceError {

@@ -112,8 +112,10 @@ export class TableWriter {
     const numbering = indexFilePath(dataDirectory(table, effective, '', paths), dispatcher, paths);
     this.#places.delete(dispatcher);
     this.#places.set(dispatcher, { table, effective, numbering });
-    if (this.#places.size > PLACES_MAX) this.#places.delete(this.#places.keys().next().value!);
-    if (known?.numbering !== numbering) this.#forgetDirectories();
+    // Of nothing else is a directory left over: a place that is new, or follows a change of schema, had none.
+    const isOneTooMany = this.#places.size > PLACES_MAX;
+    if (isOneTooMany) this.#places.delete(this.#places.keys().next().value!);
+    if (isOneTooMany || (known?.numbering ?? numbering) !== numbering) this.#forgetDirectories();
     let directory = this.#directories.get(numbering);
     // Only files of one directory are published behind each other whatever happens.
     if (directory?.path !== path || directory !== this.#written) await this.#publishing;

@@ -1,4 +1,4 @@
-import { ByteWriter, type Position, type RowBlock } from '../../../lib/events/index.ts';
+import type { ByteWriter, Position, RowBlock } from '../../../lib/events/index.ts';
 import { U64_ROOM, writeDecimal, writeU64 } from '../../../lib/formats/digits.ts';
 import type { SidecarRuns } from '../../storage-writer/sidecar.ts';
 
@@ -39,9 +39,8 @@ export class PackedRuns implements SidecarRuns {
     return { commitTs: this.#commitTsAt(0), ordinal: this.#words[2]! };
   }
 
-  toJson(): Buffer {
+  writeJson(writer: ByteWriter): void {
     const words = this.#words;
-    const writer = new ByteWriter(Math.min((words.length / RUN_WORDS) * RUN_TEXT_ROOM, 64 * 1024));
     for (let word = 0; word < words.length; word += RUN_WORDS) {
       const out = writer.ensure(RUN_TEXT_ROOM);
       let at = writer.length;
@@ -57,7 +56,6 @@ export class PackedRuns implements SidecarRuns {
       out[at++] = 0x5d;
       writer.length = at;
     }
-    return writer.take();
   }
 
   #commitTsAt(word: number): bigint {

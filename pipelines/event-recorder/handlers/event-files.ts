@@ -1,5 +1,5 @@
 import { isMillraceError } from '../../../lib/errors.ts';
-import { type DispatcherId, dispatcherId } from '../../../lib/events/index.ts';
+import { type ByteWriter, type DispatcherId, dispatcherId } from '../../../lib/events/index.ts';
 import { type Context, createContext } from '../../../lib/flow/index.ts';
 import { crc32Of } from '../../../lib/formats/checksum.ts';
 import type { ObjectStore } from '../../../lib/stores/index.ts';
@@ -168,6 +168,6 @@ function contentOf(lines: readonly EventLine[]): FileContent {
   const body = Buffer.from(lines.map(({ line }) => `${line}\n`).join(''));
   const rows = new Map<bigint, number>();
   for (const { event } of lines) rows.set(event.seq, (rows.get(event.seq) ?? 0) + 1);
-  const toJson = () => Buffer.from(Array.from(rows, ([seq, count]) => `["${seq}",0,${count - 1}]`).join());
-  return { rows: lines.length, runs: [{ toJson }], body: [body], bytes: body.length, crc32: crc32Of(body) };
+  const writeJson = (out: ByteWriter) => out.writeText(Array.from(rows, ([seq, count]) => `["${seq}",0,${count - 1}]`).join());
+  return { rows: lines.length, runs: [{ writeJson }], body: [body], bytes: body.length, crc32: crc32Of(body) };
 }

@@ -11,6 +11,18 @@ describe('ByteWriter', () => {
     expect(writer.take().toString()).toBe('abcdé€😀');
   });
 
+  it.each([
+    ['', 'a', 'v12'],
+    ['~'.repeat(23), '~'.repeat(24), '~'.repeat(25)],
+    ['\0\x7f', 'a\x80', 'ÿ'.repeat(24)],
+    [`${'a'.repeat(23)}é`, `${'a'.repeat(22)}😀`, '€'.repeat(30)],
+    ['half of a pair: \ud83d', '\udc0e', `${'x'.repeat(40)}\ud83d`],
+  ])('writes %j, %j and %j as UTF-8, whichever way short text takes', (...texts) => {
+    const writer = new ByteWriter(0);
+    for (const text of texts) writer.writeText(text);
+    expect(writer.take()).toEqual(Buffer.concat(texts.map((text) => Buffer.from(text))));
+  });
+
   it('gives away a copy of its exact size and starts again in the same buffer', () => {
     const writer = new ByteWriter(8);
     writer.writeText('one');

@@ -95,6 +95,94 @@ describe('canalJsonReader', () => {
       for (let size = 1; size < bytes.length; size += size < 500 ? 1 : 37) expect(await decode(bytes, size)).toEqual(alone);
     });
 
+    it.each([
+      ['escapes', '[{"a":"\\"\\\\ \\u00e9 \\ud83d\\ude00\\n"}]'],
+      ['text that is not ASCII', '[{"a":"é 😀 \ufeff"}]'],
+      ['a text of more than a few characters', '[{"a":"as long as none is that is cut out of another"}]'],
+      ['an empty text and a null', '[{"a":"","b":null}]'],
+      ['other columns than before', '[{"c":"1","a":"2","\\u0062\\"":"3","é":"4"}]'],
+      ['a column twice', '[{"a":"1","a":"2"}]'],
+      ['a column called __proto__', '[{"__proto__":"1"}]'],
+      ['columns called by numbers', '[{"2":"1","1":"2"}]'],
+      ['no columns', '[{}]'],
+      ['more columns than most have', `[{${Array.from({ length: 40 }, (_, i) => `"c${i}":"${i}"`).join()}}]`],
+      ['a space', '[{"a": "1"}]'],
+    ])('are read as each alone with %s', async (_, data) => {
+      const rows = ['INSERT', 'UPDATE', 'DELETE'].map((type) =>
+        whole(type, '16', `${type === 'UPDATE' ? data : null},"data":${data}${TIDB}}`),
+      );
+      const alone = (await Promise.all(rows.map((row) => decode(row)))).flat();
+      const all = await decode([...known, ...rows, ...rows].join('\r\n'));
+      expect(all.slice(known.length)).toEqual([...alone, ...alone]);
+      expect(all.map(({ old, data }) => JSON.stringify([old, data]))).toEqual(
+        (await Promise.all([...known, ...rows, ...rows].map((row) => decode(row)))).map(([row]) => JSON.stringify([row?.old, row?.data])),
+      );
+    });
+
+    it.each([
+      ['a value that is a number', '[{"a":1}]', 'neither text nor null'],
+      ['a value that is an object', '[{"a":{}}]', 'neither text nor null'],
+      ['two objects', '[{"a":"1"},{"a":"2"}]', 'no list of one object'],
+      ['a line feed in a text', '[{"a":"\n"}]', 'it is no JSON'],
+      ['an escape that JSON does not know', '[{"a":"\\x"}]', 'it is no JSON'],
+      ['a comma behind the last column', '[{"a":"1",}]', 'it is no JSON'],
+      ['a column that is not text', '[{a:"1"}]', 'it is no JSON'],
+      ['a null that is none', '[{"a":nul}]', 'it is no JSON'],
+    ])('are refused as each alone with %s', async (_, data, reason) => {
+      for (const more of ['', `,${Array.from({ length: 40 }, (_, i) => `"c${i}":"${i}"`).join()}`]) {
+        const before = whole('INSERT', '16', `null,"data":[{"a":"0"${more}}]${TIDB}}`);
+        const text = whole('INSERT', '16', `null,"data":${data}${TIDB}}`);
+        await expect(decode([before, before, text].join('\r\n'))).rejects.toThrow('canal-json row 2 is malformed');
+        await expect(decode([before, before, text].join('\r\n'))).rejects.toThrow(reason);
+      }
+    });
+
+    it.each([
+      ['none', '}', 0n],
+      ['0', ',"_tidb":{"commitTs":0}}', 0n],
+      ['one of 15 digits', ',"_tidb":{"commitTs":999999999999999}}', 999999999999999n],
+      ['one of 16 digits', ',"_tidb":{"commitTs":9007199254740993}}', 9007199254740993n],
+      ['the greatest', ',"_tidb":{"commitTs":18446744073709551615}}', 18446744073709551615n],
+    ])('have each its exact commit-ts: %s', async (_, tail, commitTs) => {
+      expect((await behindOthers(whole('INSERT', '16', `null,"data":[{"a":"2"}]${tail}`)))?.commitTs).toBe(commitTs);
+    });
+
+    it('are read as each alone, whatever they hold', async () => {
+      const text = fc.oneof(fc.string({ unit: 'binary', maxLength: 30 }), fc.string({ maxLength: 30 }));
+      const image = fc.dictionary(fc.oneof(fc.constantFrom('a', 'b', 'c', 'column with a long name'), text), fc.option(text), {
+        maxKeys: 6,
+      });
+      const rowOf = fc
+        .tuple(fc.constantFrom('INSERT', 'UPDATE', 'DELETE'), fc.nat(), image, image, fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }))
+        .map(([type, es, old, data, commitTs]) => {
+          const before = type === 'UPDATE' ? JSON.stringify([old]) : 'null';
+          return Buffer.from(whole(type, String(es), `${before},"data":${JSON.stringify([data])},"_tidb":{"commitTs":${commitTs}}}`));
+        });
+      const mutation = fc.option(fc.tuple(fc.nat(), fc.integer({ min: 0, max: 255 })));
+      const outcome = (rows: Buffer[], size?: number) =>
+        decode(Buffer.concat(rows), size).then(
+          (decoded) => decoded.map(({ op, commitTs, old, data }) => [op, commitTs, JSON.stringify(old), JSON.stringify(data)]),
+          (error: { details: { reason: string } }) => error.details.reason,
+        );
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(rowOf, { minLength: 1, maxLength: 8 }),
+          mutation,
+          fc.integer({ min: 1, max: 3000 }),
+          async (rows, change, size) => {
+            const last = rows.at(-1)!;
+            if (change !== null) last[change[0] % last.length] = change[1];
+            const alone = await Promise.all(rows.map((row) => outcome([row])));
+            const refused = alone.find((one) => typeof one === 'string');
+            expect(await outcome([...known.map((row) => Buffer.from(row)), ...rows], size)).toEqual(
+              refused ?? [...(await outcome(known.map((row) => Buffer.from(row)))), ...alone.flat()],
+            );
+          },
+        ),
+        { numRuns: 200 },
+      );
+    });
+
     it('are read as each alone, wherever a byte is another one', async () => {
       const row = whole('UPDATE', '1668668168117', `[{"a":"1"}],"data":[{"a":"2"}]${TIDB}}`);
       const outcome = (work: Promise<unknown>) => work.catch((error: { details: object }) => ({ ...error.details, row: null }));

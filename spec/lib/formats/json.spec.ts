@@ -79,6 +79,24 @@ describe('parseJson', () => {
     expect(() => parseJson(text)).toThrow(SyntaxError);
   });
 
+  it('finds an integer beyond 2^53 wherever it stands', () => {
+    for (let before = 0; before < 40; before++) {
+      for (const integer of [9_007_199_254_740_993n, -12_345_678_901_234_567_890n]) {
+        const text = 'x'.repeat(before);
+        expect(parseJson(`["${text}",${integer}]`)).toEqual([text, integer]);
+        expect(parseJson(`["${'7'.repeat(before)}",${integer},${'7'.repeat(before % 15)}1]`)).toContainEqual(integer);
+      }
+    }
+  });
+
+  it('looks at digits inside a text once, however many they are: each sixteenth would look at all of them again', () => {
+    const digits = '7'.repeat(1_000_000);
+    for (let behind = 0; behind < 20; behind++) {
+      const text = 'x'.repeat(behind);
+      expect(parseJson(`["${digits}${text}",9007199254740993]`)).toEqual([digits + text, 9_007_199_254_740_993n]);
+    }
+  });
+
   it('gives back what stringifyJson wrote, whatever it is', () => {
     const { value } = fc.letrec<{ value: JsonValue }>((tie) => ({
       value: fc.oneof(

@@ -20,6 +20,16 @@ describe('RowSplitter', () => {
     );
   });
 
+  it('has what is left when a chunk’s memory is used again for the next', () => {
+    const splitter = new RowSplitter();
+    const chunk = Buffer.from('row 1|ro');
+    splitter.push(chunk);
+    splitter.advance(6);
+    chunk.write('w 2|row ');
+    splitter.push(chunk);
+    expect(splitter.bytes.toString('utf8', splitter.from, splitter.to)).toBe('row 2|row ');
+  });
+
   it('grows with the row under way, not with the stream', () => {
     const splitter = new RowSplitter();
     for (let i = 0; i < 10_000; i++) {

@@ -21,6 +21,8 @@ export class ExpectedTable {
   #snapshotRows = 0;
   /** Everything before is shown. */
   #shown = 0;
+  /** Behind the place that was asked for last. */
+  #next = 0;
 
   constructor(schema: string, name: string, key: readonly string[]) {
     this.schema = schema;
@@ -48,9 +50,19 @@ export class ExpectedTable {
 
   /** The place of a position in `changes`; −1 when nothing is expected there. */
   indexOf(commitTs: bigint, ordinal: number): number {
-    const index = this.#indexBehind(commitTs, ordinal) - 1;
-    const found = this.changes[index];
-    return found !== undefined && found.ordinal === ordinal && found.commitTs === commitTs ? index : -1;
+    // Whoever asks goes on where he was, nearly always.
+    let index = this.#next;
+    if (!this.#isAt(index, commitTs, ordinal)) {
+      index = this.#indexBehind(commitTs, ordinal) - 1;
+      if (!this.#isAt(index, commitTs, ordinal)) return -1;
+    }
+    this.#next = index + 1;
+    return index;
+  }
+
+  #isAt(index: number, commitTs: bigint, ordinal: number): boolean {
+    const change = this.changes[index];
+    return change !== undefined && change.ordinal === ordinal && change.commitTs === commitTs;
   }
 
   /** The place of the first change behind `commitTs`. */

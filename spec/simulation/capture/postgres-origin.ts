@@ -7,6 +7,7 @@ import {
   type SimPostgresSource,
   SimServer,
   type SimTable,
+  type SimTransaction,
   simPostgres,
   Workload,
 } from '../../../lib/testing/simulator/postgres/index.ts';
@@ -16,6 +17,11 @@ import type { CaptureParts } from './parts.ts';
 import type { Plan } from './plan.ts';
 
 const SLOT = 'millrace';
+
+interface Captured {
+  readonly table: SimTable;
+  readonly expected: ExpectedTable;
+}
 
 /** A simulated PostgreSQL, with the real stream over it. */
 export class PostgresOrigin implements Origin {
@@ -29,7 +35,10 @@ export class PostgresOrigin implements Origin {
   readonly #server: SimServer;
   readonly #postgres: SimPostgresSource;
   readonly #workload: Workload;
-  readonly #captured: readonly { readonly table: SimTable; readonly expected: ExpectedTable; next: number }[];
+  readonly #hasSnapshot: boolean;
+  readonly #captured: readonly Captured[];
+  /** So much of the database's history is taken in. */
+  #taken = 0;
 
   constructor(sim: Simulation, plan: Plan, parts: CaptureParts) {
     this.#sim = sim;
@@ -43,9 +52,10 @@ export class PostgresOrigin implements Origin {
     const { maxDeliveryBytes, snapshot } = plan;
     this.#postgres = simPostgres({ server, slot: SLOT, snapshot, maxDeliveryBytes, parts: parts.postgres });
     this.source = this.#postgres;
+    this.#hasSnapshot = snapshot === 'initial';
     this.#captured = [...database.tables.values()]
       .filter(({ isPublished, schema, name }) => isPublished && `${schema}.${name}` !== plan.dropped)
-      .map((table) => ({ table, expected: new ExpectedTable(table.schema, table.name, table.key), next: 0 }));
+      .map((table) => ({ table, expected: new ExpectedTable(table.schema, table.name, table.key) }));
     this.tables = this.#captured.map(({ expected }) => expected);
     this.troubles = [
       ['restarts', () => server.restart(sim.between(0, 1000))],
@@ -93,21 +103,16 @@ export class PostgresOrigin implements Origin {
   }
 
   update(onAgain: (table: ExpectedTable, from: bigint) => void): void {
-    const { history } = this.#database;
     for (const captured of this.#captured) {
       const { table, expected } = captured;
       const from = this.#hasSnapshot ? this.#postgres.snapshots.get(table.oid) : this.#server.slots.get(SLOT)?.consistentPoint;
-      if (from !== undefined && from !== expected.from) {
-        if (expected.from !== null) onAgain(expected, from);
-        expected.begin(from, this.#hasSnapshot ? this.#database.snapshots.get(from)!.tables.get(table.oid)!.rows.length : 0);
-        captured.next = 0;
-      }
-      if (expected.from === null) continue;
-      for (; captured.next < history.length; captured.next++) {
-        const { commitTs, changes } = history[captured.next]!;
-        if (commitTs >= expected.from) for (const change of changes) this.#add(captured, commitTs, change);
-      }
+      if (from === undefined || from === expected.from) continue;
+      if (expected.from !== null) onAgain(expected, from);
+      expected.begin(from, this.#hasSnapshot ? this.#database.snapshots.get(from)!.tables.get(table.oid)!.rows.length : 0);
+      for (let i = 0; i < this.#taken; i++) this.#takeIn(this.#database.history[i]!, captured);
     }
+    const { history } = this.#database;
+    for (; this.#taken < history.length; this.#taken++) this.#takeIn(history[this.#taken]!, null);
   }
 
   serverTs(): bigint | null {
@@ -125,9 +130,11 @@ export class PostgresOrigin implements Origin {
 
   /** Where nothing but the client itself can keep it from being heard. */
   silencesOf(clock: Clock): number {
+    const { silences } = this.#server;
+    if (silences.length === 0) return 0;
     const { nodeFaults, serverFaults } = this.#plan;
     const hasExcuse = nodeFaults.pauseEveryMs !== undefined || (nodeFaults.stall ?? 0) > 0 || serverFaults.breaks || serverFaults.stalls;
-    return hasExcuse ? 0 : this.#server.silences.filter((client) => client === clock).length;
+    return hasExcuse ? 0 : silences.filter((client) => client === clock).length;
   }
 
   violation(): string | null {
@@ -143,22 +150,32 @@ export class PostgresOrigin implements Origin {
     return table.from === null || !this.#hasSnapshot ? null : this.#oracle(table).rows;
   }
 
-  get #hasSnapshot(): boolean {
-    return this.#plan.snapshot === 'initial';
-  }
-
   #oracle(expected: ExpectedTable) {
     const { table } = this.#captured.find((captured) => captured.expected === expected)!;
     return expectedOf(this.#database, table.oid, expected.from!, this.#hasSnapshot);
   }
 
-  #add({ table, expected }: { table: SimTable; expected: ExpectedTable }, commitTs: bigint, change: SimChange): void {
-    if (change.kind === 'row') {
-      if (change.shape.oid === table.oid) expected.add(commitTs, change.ordinal, this.#rowsOf(table, change));
-    } else {
-      const index = change.shapes.findIndex(({ oid }) => oid === table.oid);
-      if (index >= 0) expected.add(commitTs, change.ordinal + index, 0);
+  /** What it changes is expected of its table, or of `only`. */
+  #takeIn({ commitTs, changes }: SimTransaction, only: Captured | null): void {
+    for (const change of changes) {
+      if (change.kind === 'row') {
+        const captured = this.#takes(change.shape.oid, commitTs, only);
+        captured?.expected.add(commitTs, change.ordinal, this.#rowsOf(captured.table, change));
+      } else {
+        for (const [index, { oid }] of change.shapes.entries()) {
+          this.#takes(oid, commitTs, only)?.expected.add(commitTs, change.ordinal + index, 0);
+        }
+      }
     }
+  }
+
+  #takes(oid: number, commitTs: bigint, only: Captured | null): Captured | null {
+    for (const captured of this.#captured) {
+      if (captured.table.oid !== oid || (only !== null && only !== captured)) continue;
+      const { from } = captured.expected;
+      if (from !== null && commitTs >= from) return captured;
+    }
+    return null;
   }
 
   /** As `splitKeyUpdates` has it: not when a value of the new row is known to nobody. */

@@ -20,8 +20,7 @@ export async function readBack({ store, origin, broken }: ReadBackOptions): Prom
     for (const table of origin.tables) {
       // What begins beyond is not there yet.
       if (table.from === null || table.from - 1n > checkpointTs) continue;
-      const due: OriginChange[] = [];
-      for (const change of origin.changesOf(table)) if (change.commitTs <= checkpointTs) due.push(...shownOf(table, change));
+      const due = shownUpTo(table, origin.changesOf(table), checkpointTs);
       const seen = await seenOf(target, table, origin.mayRepeat);
       const difference = differenceOf(due, seen, (expected, shown) => isSame(table, expected, shown));
       if (difference !== null) broken('reader', `${table.fullName} up to ${checkpointTs}: ${difference}`);
@@ -57,17 +56,22 @@ function nameOf({ schema, name }: ExpectedTable): TableName {
   return { schema, table: name };
 }
 
-/** The rows that a change is to a reader. */
-function shownOf(table: ExpectedTable, change: OriginChange): OriginChange[] {
-  const { commitTs, ordinal, op, old, data } = change;
-  if (op !== 'U') return [change];
-  // What the new row lacks is taken from the old one (P9).
-  const row = old === null || data === null ? data : over(old, data);
-  if (table.changes[table.indexOf(commitTs, ordinal)]!.rows === 1) return [{ commitTs, ordinal, op, old, data: row }];
-  return [
-    { commitTs, ordinal, op: 'D', old, data: null },
-    { commitTs, ordinal, op: 'I', old: null, data: row },
-  ];
+/** The rows that the changes up to a commitTs are to a reader. */
+function shownUpTo(table: ExpectedTable, changes: readonly OriginChange[], checkpointTs: bigint): OriginChange[] {
+  const shown: OriginChange[] = [];
+  for (const change of changes) {
+    const { commitTs, ordinal, op, old, data } = change;
+    if (commitTs > checkpointTs) continue;
+    if (op !== 'U') {
+      shown.push(change);
+      continue;
+    }
+    // What the new row lacks is taken from the old one (P9).
+    const row = old === null || data === null ? data : over(old, data);
+    if (table.changes[table.indexOf(commitTs, ordinal)]!.rows === 1) shown.push({ commitTs, ordinal, op, old, data: row });
+    else shown.push({ commitTs, ordinal, op: 'D', old, data: null }, { commitTs, ordinal, op: 'I', old: null, data: row });
+  }
+  return shown;
 }
 
 /** Not by a spread, which takes several times as long and leaves rows of many hidden classes. */
@@ -104,12 +108,18 @@ function isSame({ key }: ExpectedTable, expected: OriginChange, seen: Change): b
 }
 
 function isSameRow(a: OriginRow, b: OriginRow): boolean {
-  const names = Object.keys(a);
-  return names.length === Object.keys(b).length && hasSame(names, a, b);
+  let more = 0;
+  for (const name in a) {
+    if (a[name] !== b[name]) return false;
+    more++;
+  }
+  for (const _ in b) more--;
+  return more === 0;
 }
 
 function hasSame(names: readonly string[], a: OriginRow, b: OriginRow): boolean {
-  return names.every((name) => a[name] === b[name]);
+  for (const name of names) if (a[name] !== b[name]) return false;
+  return true;
 }
 
 /** Null when there is none. */

@@ -66,9 +66,8 @@ export class StallingStore implements ObjectStore {
     return this.#objects.close();
   }
 
-  async #late<T>(answer: Promise<T>): Promise<T> {
+  #late<T>(answer: Promise<T>): Promise<T> {
     const ms = this.#untilMs - this.#sim.clock.now();
-    if (ms > 0) await this.#sim.clock.sleep(ms);
-    return answer;
+    return ms <= 0 ? answer : this.#sim.clock.sleep(ms).then(() => answer);
   }
 }

@@ -117,13 +117,15 @@ export class WatchedStore implements ObjectStore {
   }
 
   #changed(key: string, before: Buffer | undefined, content: Buffer): void {
-    const schema = SCHEMA_FILE.exec(key);
-    const mark = REMOVED_MARK.exec(key);
-    if (mark !== null && before === undefined) this.#watcher.removed(tableOf(key), BigInt(mark[1]!));
     if (key === 'metadata') this.#watcher.publishing(BigInt(/(\d+)/.exec(content.toString())![1]!));
     else if (key.endsWith('.index')) this.#indexed(key, content.toString());
-    else if (schema !== null) this.#began(key, BigInt(schema[1]!));
-    else if (before !== undefined && !before.equals(content)) this.#writtenOver(key);
+    else {
+      const schema = SCHEMA_FILE.exec(key);
+      const mark = REMOVED_MARK.exec(key);
+      if (mark !== null && before === undefined) this.#watcher.removed(tableOf(key), BigInt(mark[1]!));
+      if (schema !== null) this.#began(key, BigInt(schema[1]!));
+      else if (before !== undefined && !before.equals(content)) this.#writtenOver(key);
+    }
   }
 
   #writtenOver(key: string): void {
@@ -165,16 +167,16 @@ export class WatchedStore implements ObjectStore {
       return;
     }
     const described = JSON.parse(sidecar.toString()) as Sidecar;
-    const found = [described, ...(described.or ?? [])].find((one) => one.bytes === file.length && one.crc32 === crc32(file));
+    const checksum = crc32(file);
+    const isOf = (one: Sidecar) => one.bytes === file.length && one.crc32 === checksum;
+    const found = isOf(described) ? described : described.or?.find(isOf);
     if (found === undefined) {
       this.#broken(`${path} is published and is not what its sidecar says`);
       return;
     }
-    const { runs } = found;
-    this.#watcher.shown(
-      tableOf(path),
-      runs.map(([commitTs, first, last]) => ({ commitTs: BigInt(commitTs), first, last })),
-    );
+    const runs: ShownRun[] = [];
+    for (const [commitTs, first, last] of found.runs) runs.push({ commitTs: BigInt(commitTs), first, last });
+    this.#watcher.shown(tableOf(path), runs);
   }
 
   /** Whether the version of a schema file is removed already: it has come late. */
@@ -210,8 +212,8 @@ interface Sidecar {
 
 /** `schema.table`; the names of the scenario need no escapes. */
 function tableOf(key: string): string {
-  const [schema, table] = key.split('/', 2);
-  return `${schema}.${table}`;
+  const slash = key.indexOf('/');
+  return `${key.slice(0, slash)}.${key.slice(slash + 1, key.indexOf('/', slash + 1))}`;
 }
 
 function parsedPosition(content: string): ShownVersion['begins'] {

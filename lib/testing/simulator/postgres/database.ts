@@ -93,10 +93,10 @@ export class SimDatabase {
   #walEnd = 0x0150_0028n;
   #xid = 700;
 
-  constructor({ random, now, tables = DEFAULT_TABLES }: SimDatabaseOptions) {
+  constructor({ random, now, tables }: SimDatabaseOptions) {
     this.#random = random;
     this.#now = now;
-    for (const options of tables) this.#create(options);
+    for (const design of tables === undefined ? DEFAULT_DESIGNS : tables.map(designOf)) this.#create(design);
   }
 
   /** Behind everything that was written. */
@@ -166,17 +166,9 @@ export class SimDatabase {
     for (const listener of this.#listeners) listener();
   }
 
-  #create({ name, columns, isFull = false, isPublished = true }: SimTableOptions): void {
-    const oid = 16384 + this.tables.size * 7;
-    const [schema, tableName] = name.split('.') as [string, string];
-    const parsed = columns.map((column, index): SimColumn => {
-      const [columnName, type = 'text'] = column.replace('!', '').split(' ') as [string, string?];
-      return { attnum: index + 1, name: columnName, type, isKey: column.startsWith('!'), missing: null };
-    });
-    const shape = shapeOf({ oid, schema, name: tableName, isFull, columns: parsed });
-    const key = parsed.filter(({ isKey }) => isKey).map((column) => column.name);
-    const table = { oid, schema, name: tableName, isPublished, isFull, key, shape, rows: new Map(), fileNode: oid, locks: 0 };
-    this.tables.set(oid, table);
+  #create({ shape, key, isPublished }: TableDesign): void {
+    const { oid, schema, name, isFull } = shape;
+    this.tables.set(oid, { oid, schema, name, isPublished, isFull, key, shape, rows: new Map(), fileNode: oid, locks: 0 });
   }
 }
 
@@ -209,7 +201,7 @@ export class SimWriter {
    * Changes the row whose key `values` has, and with `newKey` moves it there. `unchanged` are columns whose value is long and is not sent when it stays. False:
    * there is no such row, or the new key is taken.
    */
-  update(table: SimTable, values: SimRow, { newKey = STAYS, unchanged = [] }: UpdateOptions = {}): boolean {
+  update(table: SimTable, values: SimRow, { newKey = STAYS, unchanged = NONE }: UpdateOptions = {}): boolean {
     const key = keyOf(table, values);
     const before = table.rows.get(key);
     if (before === undefined) return false;
@@ -221,9 +213,7 @@ export class SimWriter {
     }
     table.rows.set(moved, row);
     const old = table.isFull ? before : moved === key ? null : keyPart(table, before);
-    const absent = unchanged.filter((name) => row[name] !== null && row[name] === before[name] && !table.key.includes(name));
-    const sent = absent.length === 0 ? row : Object.fromEntries(Object.entries(row).filter(([name]) => !absent.includes(name)));
-    this.#row(table, 'U', old, sent);
+    this.#row(table, 'U', old, unchanged.length === 0 ? row : sentPart(table, before, row, unchanged));
     return true;
   }
 
@@ -262,7 +252,9 @@ export class SimWriter {
 
 /** Names the row in `SimTable.rows`. */
 export function keyOf(table: Pick<SimTable, 'key'>, row: SimRow): string {
-  return table.key.length === 1 ? String(row[table.key[0]!]) : table.key.map((name) => row[name]).join('\u0000');
+  let named = String(row[table.key[0]!]);
+  for (let i = 1; i < table.key.length; i++) named += `\u0000${row[table.key[i]!]}`;
+  return named;
 }
 
 function keyPart(table: SimTable, row: SimRow): SimRow {
@@ -271,9 +263,12 @@ function keyPart(table: SimTable, row: SimRow): SimRow {
   return part;
 }
 
+/** `values` itself when nothing is left out: stores under names that are computed cost most of what a change does. */
 function wholeRow(table: SimTable, values: SimRow): SimRow {
+  const { columns } = table.shape;
+  if (columns.every(({ name }) => values[name] !== undefined)) return values;
   const row: Record<string, string | null> = {};
-  for (const { name } of table.shape.columns) row[name] = values[name] ?? null;
+  for (const { name } of columns) row[name] = values[name] ?? null;
   return row;
 }
 
@@ -286,7 +281,27 @@ function changedRow(before: SimRow, values: SimRow, newKey: SimRow): SimRow {
   return row;
 }
 
+/** Without those of the columns whose value is long and stays. */
+function sentPart(table: SimTable, before: SimRow, row: SimRow, long: readonly string[]): SimRow {
+  const absent = long.filter((name) => row[name] !== null && row[name] === before[name] && !table.key.includes(name));
+  return absent.length === 0 ? row : Object.fromEntries(Object.entries(row).filter(([name]) => !absent.includes(name)));
+}
+
 const STAYS: SimRow = {};
+const NONE: readonly string[] = [];
+
+/** A table as it begins. */
+type TableDesign = Pick<SimTable, 'shape' | 'key' | 'isPublished'>;
+
+function designOf({ name, columns, isFull = false, isPublished = true }: SimTableOptions, index: number): TableDesign {
+  const [schema, tableName] = name.split('.') as [string, string];
+  const parsed = columns.map((column, at): SimColumn => {
+    const [columnName, type = 'text'] = column.replace('!', '').split(' ') as [string, string?];
+    return { attnum: at + 1, name: columnName, type, isKey: column.startsWith('!'), missing: null };
+  });
+  const shape = shapeOf({ oid: 16384 + index * 7, schema, name: tableName, isFull, columns: parsed });
+  return { shape, key: parsed.filter(({ isKey }) => isKey).map((column) => column.name), isPublished };
+}
 
 const DEFAULT_TABLES: readonly SimTableOptions[] = [
   { name: 'public.users', columns: ['!id int4', 'email text', 'note text'] },
@@ -294,3 +309,5 @@ const DEFAULT_TABLES: readonly SimTableOptions[] = [
   { name: 'shop.items', columns: ['!shop int4', '!sku text', 'title text'] },
   { name: 'public.private', columns: ['!id int4', 'secret text'], isPublished: false },
 ];
+/** Made once: a design never changes, and what is kept for its shape serves every database that begins with it. */
+const DEFAULT_DESIGNS = DEFAULT_TABLES.map(designOf);

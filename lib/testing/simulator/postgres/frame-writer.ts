@@ -42,6 +42,11 @@ export class FrameWriter {
     return this;
   }
 
+  /** Eight bytes of a safe integer: no BigInt is on the way. */
+  u53(value: number): this {
+    return this.u32(Math.floor(value / 2 ** 32)).u32(value % 2 ** 32);
+  }
+
   /** Text that ends with a NUL. */
   text(value: string): this {
     this.#bytes.writeText(value);
@@ -69,8 +74,10 @@ export class FrameWriter {
 
   /** What was written; the writer starts again. */
   take(): Buffer {
+    const { buffer, length } = this.#bytes;
     // A copy out of Node's pool: most are small.
-    const taken = Buffer.from(this.#bytes.buffer.subarray(0, this.#bytes.length));
+    const taken = Buffer.allocUnsafe(length);
+    buffer.copy(taken, 0, 0, length);
     this.#bytes.length = 0;
     return taken;
   }

@@ -56,11 +56,12 @@ export function expectedOf(database: SimDatabase, oid: number, from: bigint, has
   for (const { commitTs, changes: committed } of database.history) {
     if (commitTs < from) continue;
     for (const change of committed) {
+      if (change.kind === 'row' && change.shape.oid !== oid) continue;
       const index = change.kind === 'row' ? 0 : change.shapes.findIndex((truncated) => truncated.oid === oid);
       const changed: SimShape | undefined = change.kind === 'row' ? change.shape : change.shapes[index];
-      if (changed === undefined || changed.oid !== oid) continue;
+      if (changed === undefined) continue;
       const ordinal = change.ordinal + index;
-      if (shape?.signature !== changed.signature) begin(nextVersion(commitTs, version), commitTs, ordinal);
+      if (shape !== changed && shape?.signature !== changed.signature) begin(nextVersion(commitTs, version), commitTs, ordinal);
       shape = changed;
       if (change.kind === 'truncate') begin(nextVersion(commitTs, version), commitTs, ordinal);
       const row = change.kind === 'row' ? change : TRUNCATED;

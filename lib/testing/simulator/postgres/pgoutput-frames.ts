@@ -3,7 +3,7 @@ import { FrameKind, MessageKind } from '../../../formats/pgoutput/index.ts';
 import { Frame } from '../../../sources/postgres/wire-frames.ts';
 import type { SimChange, SimRow, SimTransaction } from './database.ts';
 import type { FrameWriter } from './frame-writer.ts';
-import { relationOf, type SimShape } from './table-shape.ts';
+import { type SimShape, typeOid } from './table-shape.ts';
 
 /** Appends CopyData frames of a replication stream: what a walsender with pgoutput protocol 1 sends. Times are microseconds since 1970 UTC. */
 export const streamFrames = {
@@ -16,11 +16,13 @@ export const streamFrames = {
   },
 
   relation(to: FrameWriter, shape: SimShape): void {
-    const { relationId, namespace, name, replicaIdentity, columns } = relationOf(shape);
-    xlogData(to, MessageKind.relation).u32(relationId).text(namespace).text(name).raw(replicaIdentity).u16(columns.length);
+    const { oid, schema, name, isFull, columns } = shape;
+    xlogData(to, MessageKind.relation).u32(oid).text(schema).text(name);
+    to.raw(isFull ? 'f' : 'd').u16(columns.length);
     for (const column of columns) {
-      to.u8(column.isKey ? 1 : 0).text(column.name);
-      to.u32(column.typeOid).u32(column.typeModifier >>> 0);
+      to.u8(isFull || column.isKey ? 1 : 0).text(column.name);
+      // No type modifier.
+      to.u32(typeOid(column.type)).u32(0xffff_ffff);
     }
     to.end();
   },
@@ -46,7 +48,7 @@ export const streamFrames = {
 
 /** Where its row stands in the WAL is beyond everything: rows do not ascend, and nobody may use it (I2). */
 function xlogData(to: FrameWriter, kind: number): FrameWriter {
-  return to.begin(Frame.copyData).u8(FrameKind.xlogData).u64(ROW_LSN).u64(ROW_LSN).u64(0n).u8(kind);
+  return to.begin(Frame.copyData).u8(FrameKind.xlogData).u53(ROW_LSN).u53(ROW_LSN).u53(0).u8(kind);
 }
 
 function tuple(to: FrameWriter, image: number, { columns }: SimShape, row: SimRow, isKeyOnly: boolean): void {
@@ -63,4 +65,4 @@ function sinceEpoch(timeUs: bigint): bigint {
   return BigInt.asUintN(64, timeUs - 946_684_800_000_000n);
 }
 
-const ROW_LSN = 0xffff_ffff_0000n;
+const ROW_LSN = 0xffff_ffff_0000;

@@ -1,6 +1,7 @@
 import { MillraceError } from '../../../errors.ts';
 import type { Clock } from '../../../flow/index.ts';
 import { formatLsn } from '../../../formats/pgoutput/index.ts';
+import type { CatalogTable } from '../../../sources/postgres/catalog.ts';
 import { type TextRow, WireConnection } from '../../../sources/postgres/wire-connection.ts';
 import { serverError } from '../../../sources/postgres/wire-frames.ts';
 import type { Ground } from '../ground.ts';
@@ -110,12 +111,14 @@ export class SimServer implements SessionHost {
 
   /** What a session of no snapshot answers, asked from a node with this clock. Throws MR_CONNECTION_LOST and MR_SERVER_ERROR. */
   async query(clientClock: Clock, sql: string): Promise<TextRow[]> {
-    await this.#answerTime(clientClock);
-    if (this.clock.now() < this.#downUntilMs || this.#meets(this.#faults.refuses)) {
-      this.tellFault('loses the connection of a query');
-      throw new MillraceError('MR_CONNECTION_LOST', { reason: 'read ECONNRESET' });
-    }
+    await this.#reached(clientClock);
     return this.answer(sql, null);
+  }
+
+  /** What `readTables` makes of such an answer, without the way through SQL and JSON. */
+  async catalogs(clientClock: Clock, oids: readonly number[]): Promise<CatalogTable[]> {
+    await this.#reached(clientClock);
+    return oids.map((oid) => this.database.catalog(oid)?.toTable()).filter((table) => table !== undefined);
   }
 
   /** Rows for a statement that the source makes. A statement that it does not know is an error, so that nobody rests on it. */
@@ -208,6 +211,15 @@ export class SimServer implements SessionHost {
   #throwOut(slot: string): void {
     for (const session of [...this.sessions]) {
       if (session.isStreamingFrom(slot)) session.fail('57P01', 'terminating process to release replication slot');
+    }
+  }
+
+  /** The time of a query's answer. Throws MR_CONNECTION_LOST. */
+  async #reached(clientClock: Clock): Promise<void> {
+    await this.#answerTime(clientClock);
+    if (this.clock.now() < this.#downUntilMs || this.#meets(this.#faults.refuses)) {
+      this.tellFault('loses the connection of a query');
+      throw new MillraceError('MR_CONNECTION_LOST', { reason: 'read ECONNRESET' });
     }
   }
 

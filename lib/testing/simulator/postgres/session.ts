@@ -1,7 +1,7 @@
 import type { Clock } from '../../../flow/index.ts';
 import { parseLsn } from '../../../formats/pgoutput/index.ts';
 import { Frame } from '../../../sources/postgres/wire-frames.ts';
-import type { SimDatabase, SimSnapshot, SimTable } from './database.ts';
+import type { SimDatabase, SimRow, SimSnapshot, SimTable } from './database.ts';
 import { type ResultRow, sessionFrames } from './session-frames.ts';
 import type { SimSlot, SimSlots } from './slots.ts';
 import type { SimLink } from './socket.ts';
@@ -27,7 +27,7 @@ export class SimSession {
   readonly pid: number;
   readonly #server: SessionHost;
   readonly #link: SimLink;
-  #received: Buffer = Buffer.alloc(0);
+  #received: Buffer = NOTHING;
   #sender: WalSender | null = null;
   #snapshot: SimSnapshot | null = null;
   #locked: SimTable | null = null;
@@ -78,17 +78,18 @@ export class SimSession {
 
   #receive(bytes: Buffer): void {
     if (this.#isOver) return;
-    this.#received = this.#received.length === 0 ? bytes : Buffer.concat([this.#received, bytes]);
-    while (this.#received.length >= 5 && !this.#isOver) {
-      const length = this.#received.readUInt32BE(1) + 1;
-      if (this.#received.length < length) return;
-      const payload = this.#received.subarray(5, length);
-      const type = this.#received[0]!;
-      this.#received = this.#received.subarray(length);
-      if (type === Frame.query) this.#query(payload.toString('utf8', 0, payload.length - 1));
-      else if (type === Frame.copyData) this.#status(payload);
+    const received = this.#received.length === 0 ? bytes : Buffer.concat([this.#received, bytes]);
+    let at = 0;
+    while (received.length - at >= 5 && !this.#isOver) {
+      const end = at + 1 + received.readUInt32BE(at + 1);
+      if (received.length < end) break;
+      const type = received[at]!;
+      if (type === Frame.query) this.#query(received.toString('utf8', at + 5, end - 1));
+      else if (type === Frame.copyData) this.#status(received, at + 5);
       else if (type === Frame.terminate) this.#terminate();
+      at = end;
     }
+    this.#received = at === received.length ? NOTHING : received.subarray(at);
   }
 
   #giveUp(): void {
@@ -102,8 +103,8 @@ export class SimSession {
     this.close();
   }
 
-  #status(payload: Buffer): void {
-    if (payload[0] === STANDBY_STATUS) this.#sender?.confirmed(payload.readBigUInt64BE(9), payload[33] === 1);
+  #status(bytes: Buffer, at: number): void {
+    if (bytes[at] === STANDBY_STATUS) this.#sender?.confirmed(bytes.readBigUInt64BE(at + 9), bytes[at + 33] === 1);
   }
 
   #query(sql: string): void {
@@ -155,7 +156,7 @@ export class SimSession {
     const rows = table === null ? undefined : this.#snapshot?.tables.get(table.oid)?.rows;
     if (rows === undefined) return sessionFrames.error('ERROR', '42P01', `relation ${name} does not exist`);
     const columns = list!.split(', ').map((column) => column.slice(1, -1));
-    const lines = rows.map((row) => `${columns.map((column) => copyText(row[column] ?? null)).join('\t')}\n`);
+    const lines = rows.map((row) => copyLine(row, columns));
     return sessionFrames.copyOut(lines, columns.length);
   }
 
@@ -176,10 +177,20 @@ function refusalOf(name: string, slot: SimSlot | null): Buffer {
   return sessionFrames.error('ERROR', '55006', `replication slot "${name}" is active for PID ${slot.activePid}`);
 }
 
+const NOTHING = Buffer.alloc(0);
 const STANDBY_STATUS = 0x72;
 
-function copyText(value: string | null): string {
-  return value === null ? '\\N' : value.replace(/[\\\n\r\t]/g, (character) => ESCAPES[character]!);
+function copyLine(row: SimRow, columns: readonly string[]): string {
+  let line = '';
+  for (let i = 0; i < columns.length; i++) line += `${i === 0 ? '' : '\t'}${copyText(row[columns[i]!] ?? null)}`;
+  return `${line}\n`;
 }
 
+function copyText(value: string | null): string {
+  if (value === null) return '\\N';
+  return ESCAPED.test(value) ? value.replace(ALL_ESCAPED, (character) => ESCAPES[character]!) : value;
+}
+
+const ESCAPED = /[\\\n\r\t]/;
+const ALL_ESCAPED = /[\\\n\r\t]/g;
 const ESCAPES: Readonly<Record<string, string>> = { '\\': '\\\\', '\n': '\\n', '\r': '\\r', '\t': '\\t' };

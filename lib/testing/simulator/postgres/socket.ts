@@ -94,7 +94,7 @@ export class SimLink implements WireSocket {
     if (!this.writable || this.#isBroken) return;
     const left = this.#options.fate.breaksAfterUp - this.#upBytes;
     this.#upBytes += bytes.length;
-    const sent = Buffer.from(bytes.subarray(0, Math.max(0, left)));
+    const sent = Buffer.from(bytes.length <= left ? bytes : bytes.subarray(0, Math.max(0, left)));
     this.#toServer(() => {
       if (!this.#isLostUp) this.#server?.data(sent);
     });
@@ -110,7 +110,8 @@ export class SimLink implements WireSocket {
   }
 
   afterRound(fn: () => void): void {
-    queueMicrotask(fn);
+    // `queueMicrotask` makes an asynchronous resource of each call.
+    void RESOLVED.then(fn);
   }
 
   // The server's end.
@@ -250,6 +251,7 @@ export class SimLink implements WireSocket {
   }
 }
 
+const RESOLVED = Promise.resolve();
 const TCP_KEEPALIVE_MS = 60_000;
 /** The largest chunk that a read brings here. */
 const CHUNK_BYTES = 16 * 1024;

@@ -2,8 +2,7 @@ import { Delivery, type DispatcherId, dispatcherOfTable, resolvedEvent } from '.
 import type { Clock } from '../../../flow/index.ts';
 import type { JsonValue } from '../../../formats/json.ts';
 import { CapturedTables } from '../../../sources/postgres/captured-tables.ts';
-import type { CatalogTable } from '../../../sources/postgres/catalog.ts';
-import { identifySystem, oidsIn, readTables } from '../../../sources/postgres/catalog.ts';
+import { type CatalogTable, identifySystem } from '../../../sources/postgres/catalog.ts';
 import { abandon, takeSnapshots } from '../../../sources/postgres/snapshot.ts';
 import { needsSnapshot, newTableState, type PostgresState, stateFromJson, stateToJson } from '../../../sources/postgres/state.ts';
 import { openStream, type PostgresStream, type StreamOptions } from '../../../sources/postgres/stream.ts';
@@ -268,7 +267,7 @@ class SimPostgresRun implements OpenSource {
   }
 
   #catalogs(oids: readonly number[]): Promise<CatalogTable[]> {
-    return readTables((sql) => this.#server.query(this.#clock, sql), oidsIn(oids));
+    return this.#server.catalogs(this.#clock, oids);
   }
 
   #save(): Promise<void> {

@@ -68,7 +68,7 @@ export class Workload {
     const database = this.#database;
     switch (kind) {
       case 'small':
-        return database.transact((writer) => this.#times(1 + this.#below(5), () => this.#change(writer, this.#pick(this.#published))));
+        return database.transact((writer) => this.#changes(writer, null, 1 + this.#below(5)));
       case 'hotKey':
         return database.transact((writer) => this.#hotKey(writer, table));
       case 'truncate':
@@ -86,7 +86,7 @@ export class Workload {
           if (this.#others.length > 0) this.#change(writer, this.#pick(this.#others));
         });
       case 'large':
-        return database.transact((writer) => this.#times(this.#options.largeRows, () => this.#change(writer, table)));
+        return database.transact((writer) => this.#changes(writer, table, this.#options.largeRows));
       case 'idle':
         database.writeIdle();
         return null;
@@ -110,6 +110,11 @@ export class Workload {
     return 'small';
   }
 
+  /** Null: each of any published table. */
+  #changes(writer: SimWriter, table: SimTable | null, count: number): void {
+    for (let left = count; left > 0; left--) this.#change(writer, table ?? this.#pick(this.#published));
+  }
+
   /** Inserts the row of a random key, or changes, moves or deletes it where it is there. */
   #change(writer: SimWriter, table: SimTable): void {
     this.#changeAt(writer, table, this.#key(table), 0.25, 0.15);
@@ -127,31 +132,31 @@ export class Workload {
   }
 
   #unchanged(table: SimTable): UpdateOptions {
-    if (!this.#options.unchangedToast || this.#random() < 0.5) return {};
+    if (!this.#options.unchangedToast || this.#random() < 0.5) return AS_IT_IS;
     return { unchanged: table.shape.columns.map(({ name }) => name) };
   }
 
   #hotKey(writer: SimWriter, table: SimTable): void {
     const key = this.#key(table);
-    this.#times(2 + this.#below(5), () => this.#changeAt(writer, table, key, 0.4, 0));
+    for (let left = 2 + this.#below(5); left > 0; left--) this.#changeAt(writer, table, key, 0.4, 0);
     const away = this.#key(table);
     // There and back again.
     if (writer.update(table, key, { newKey: away })) writer.update(table, away, { newKey: key });
   }
 
   #truncate(writer: SimWriter, table: SimTable): void {
-    this.#times(this.#below(3), () => this.#change(writer, table));
+    this.#changes(writer, table, this.#below(3));
     const other = this.#pick(this.#published);
     const tables = other !== table && this.#random() < 0.3 ? [table, other] : [table];
     if (tables.every(({ locks }) => locks === 0)) writer.truncate(...tables);
-    this.#times(this.#below(3), () => this.#change(writer, table));
+    this.#changes(writer, table, this.#below(3));
   }
 
   #addColumn(writer: SimWriter, table: SimTable): void {
     this.#change(writer, table);
     const added = table.shape.columns.filter(({ name }) => name.startsWith('added')).length;
     if (added < 5 && table.locks === 0) writer.addColumn(table, `added${added + 1}`, this.#random() < 0.5 ? this.#text() : null);
-    this.#times(this.#below(3), () => this.#change(writer, table));
+    this.#changes(writer, table, this.#below(3));
   }
 
   #key(table: SimTable): SimRow {
@@ -181,10 +186,6 @@ export class Workload {
     return this.#random() < 0.1 ? value + this.#pick(HARD_TEXTS) : value;
   }
 
-  #times(count: number, work: () => void): void {
-    for (let left = count; left > 0; left--) work();
-  }
-
   #below(bound: number): number {
     return Math.floor(this.#random() * bound);
   }
@@ -197,5 +198,6 @@ export class Workload {
 const DEFAULT_WEIGHTS: WorkloadWeights = {
   ...{ small: 60, hotKey: 12, truncate: 3, truncateTwice: 2, addColumn: 4, empty: 10, large: 3, idle: 6 },
 };
+const AS_IT_IS: UpdateOptions = {};
 const HARD_TEXTS = ['"\'', ',\n', '\\N', '\t\r\\', ' žluťoučký 🐎', '\u2028', ' '.repeat(40), '\\.'];
 const TEXT_KEYS = ['', ' ', 'a', 'A', 'null', '\\N', '"', ',', 'é'];

@@ -65,6 +65,10 @@ describe('encodeStandbyStatus', () => {
     expect(encodeStandbyStatus(status)).toEqual(expected('00'));
     expect(encodeStandbyStatus({ ...status, replyRequested: true })).toEqual(expected('01'));
   });
+
+  it.each([-1n, 1n << 64n])('I6: refuses the position %s, which cut to 64 bits would confirm another', (flushLsn) => {
+    expect(() => encodeStandbyStatus({ writeLsn: 0n, flushLsn, applyLsn: 0n, clientTimeUs: TIME_US })).toThrow('out of range');
+  });
 });
 
 describe('LSNs as text', () => {

@@ -112,6 +112,26 @@ describe('the positions sidecar', () => {
     expect(parsePositions(stringifyPositions(describeFile([], [])), 'p').runs).toEqual([]);
   });
 
+  it('reads runs however they are written', () => {
+    const position = fc.tuple(fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), fc.nat(1000), fc.nat(1000));
+    fc.assert(
+      fc.property(fc.array(position), fc.boolean(), (places, hasAlternative) => {
+        const runs = places.map(([commitTs, first, more]) => run(commitTs, first, first + more));
+        const described = { ...describeFile([], runs), ...(hasAlternative && { alternatives: [describeFile([], runs.slice(1))] }) };
+        const text = stringifyPositions(described);
+        const { runs: list, ...others } = JSON.parse(text) as { runs: unknown };
+        expect(parsePositions(text, 'p')).toEqual(described);
+        for (const other of [
+          { ...others, runs: list },
+          { runs: list, ...others },
+        ]) {
+          expect(parsePositions(JSON.stringify(other), 'p')).toEqual(described);
+          expect(parsePositions(JSON.stringify(other, null, 1), 'p')).toEqual(described);
+        }
+      }),
+    );
+  });
+
   it.each([
     ['the same bytes, cut otherwise', [Buffer.from('header\nrow'), Buffer.from('s\n')], true],
     ['other bytes', [Buffer.from('header\nROWS\n')], false],

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { MillraceError } from '../../../../lib/errors.ts';
-import { type DispatcherId, dispatcherId } from '../../../../lib/events/index.ts';
+import { type ByteWriter, type DispatcherId, dispatcherId } from '../../../../lib/events/index.ts';
 import { createContext } from '../../../../lib/flow/index.ts';
 import { crc32Of } from '../../../../lib/formats/checksum.ts';
 import { DEFAULT_PATH_OPTIONS } from '../../../../lib/formats/storage-layout/index.ts';
@@ -37,7 +37,7 @@ function targetOf(store: ObjectStore, check = async () => {}): DirectoryTarget {
 
 function contentOf(text: string): FileContent {
   const body = Buffer.from(text);
-  const runs = [{ toJson: () => Buffer.from(`["${body.readUInt8(0)}",0,0]`) }];
+  const runs = [{ writeJson: (out: ByteWriter) => out.writeText(`["${body.readUInt8(0)}",0,0]`) }];
   return { rows: 1, runs, body: [body], bytes: body.length, crc32: crc32Of(body) };
 }
 

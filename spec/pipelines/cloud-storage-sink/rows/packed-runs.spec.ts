@@ -20,11 +20,11 @@ function blockOf(transactions: readonly (readonly [commitTs: bigint, ordinals: r
 
 function written(blocks: ReturnType<typeof blockOf>[]): readonly PositionRun[] {
   const rows = blocks.reduce((sum, block) => sum + block.rowCount, 0);
-  const pieces = sidecarOf(
+  const sidecar = sidecarOf(
     { rows, bytes: 1, crc32: 2 },
     blocks.map((block) => new PackedRuns(block)),
   );
-  return parsePositions(Buffer.concat(pieces).toString(), 'x.positions').runs;
+  return parsePositions(sidecar.toString(), 'x.positions').runs;
 }
 
 describe('PackedRuns', () => {
