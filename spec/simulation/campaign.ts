@@ -10,6 +10,8 @@ export interface Batch {
   readonly scenario: string;
   readonly from: number;
   readonly count: number;
+  /** How often all of them run, one round after another. A seed must give the same trace each time. */
+  readonly rounds: number;
 }
 
 export interface BatchResult {
@@ -19,7 +21,7 @@ export interface BatchResult {
   readonly steps: number;
   /** Over all traces, in whatever order they ran. */
   readonly hash: bigint;
-  /** Of this process, collector and compiler included, for each seed that passed. */
+  /** Of this process, collector and compiler included, for each seed that passed: the least of its rounds. */
   readonly cpuMs: readonly number[];
   readonly failure: SeedFailure | null;
 }
@@ -41,26 +43,41 @@ export function runSeed(name: string, seed: number, scenarios = SCENARIOS): Prom
   return simulate({ seed, world, replay: replayCommand(name, seed), ...limits });
 }
 
-/** Runs the seeds of a batch until one fails. */
-export async function runBatch({ scenario, from, count }: Batch, scenarios = SCENARIOS): Promise<BatchResult> {
-  let steps = 0;
-  let hash = 0n;
-  const cpuMs: number[] = [];
-  for (let seed = from; seed < from + count; seed++) {
-    try {
-      const before = process.cpuUsage();
-      const result = await runSeed(scenario, seed, scenarios);
-      const { user, system } = process.cpuUsage(before);
-      cpuMs.push((user + system) / 1000);
-      steps += result.steps;
-      hash ^= BigInt(`0x${result.hash}`);
-    } catch (error) {
-      // What is no finding of the simulation is a fault of the scenario: its stack is of use.
-      const message = isMillraceError(error, 'MR_SIMULATION_FAILED') ? error.message : `seed ${seed}: ${stackOf(error)}`;
-      return { from, passed: seed - from, steps, hash, cpuMs, failure: { seed, message } };
+/** Runs the seeds of a batch until one fails, or gives another trace than before. */
+export async function runBatch({ scenario, from, count, rounds }: Batch, scenarios = SCENARIOS): Promise<BatchResult> {
+  const ran: { readonly steps: number; readonly hash: string; readonly cpuMs: number }[] = [];
+  const end = (passed: number, failure: SeedFailure | null): BatchResult => {
+    const passes = ran.slice(0, passed);
+    return {
+      from,
+      passed,
+      steps: passes.reduce((sum, { steps }) => sum + steps, 0),
+      hash: passes.reduce((all, { hash }) => all ^ BigInt(`0x${hash}`), 0n),
+      cpuMs: passes.map(({ cpuMs }) => cpuMs),
+      failure,
+    };
+  };
+  for (let round = 0; round < rounds; round++) {
+    for (let i = 0; i < count; i++) {
+      const seed = from + i;
+      try {
+        const before = process.cpuUsage();
+        const { steps, hash } = await runSeed(scenario, seed, scenarios);
+        const { user, system } = process.cpuUsage(before);
+        const cpuMs = (user + system) / 1000;
+        const known = ran[i];
+        if (known !== undefined && known.hash !== hash) {
+          throw new Error(`its trace hash was ${known.hash}, and is ${hash} in round ${round + 1}: something does not come from the seed`);
+        }
+        ran[i] = { steps, hash, cpuMs: Math.min(cpuMs, known?.cpuMs ?? cpuMs) };
+      } catch (error) {
+        // What is no finding of the simulation is a fault of the scenario: its stack is of use.
+        const message = isMillraceError(error, 'MR_SIMULATION_FAILED') ? error.message : `seed ${seed}: ${stackOf(error)}`;
+        return end(i, { seed, message });
+      }
     }
   }
-  return { from, passed: count, steps, hash, cpuMs, failure: null };
+  return end(count, null);
 }
 
 export interface Campaign {
@@ -69,6 +86,8 @@ export interface Campaign {
   readonly count: number;
   /** Processes. With 1 it runs in this one. */
   readonly jobs: number;
+  /** Default 1. */
+  readonly rounds?: number;
   /** Other processes know `SCENARIOS` only. */
   readonly scenarios?: typeof SCENARIOS;
   readonly onProgress: (passed: number) => void;
@@ -86,7 +105,7 @@ export interface CampaignResult {
 }
 
 /** Runs all seeds, in `jobs` processes, and stops at the first that fails. */
-export async function runCampaign({ scenario, from, count, jobs, scenarios, onProgress }: Campaign): Promise<CampaignResult> {
+export async function runCampaign({ scenario, from, count, jobs, rounds = 1, scenarios, onProgress }: Campaign): Promise<CampaignResult> {
   let next = from;
   let passed = 0;
   let steps = 0;
@@ -96,7 +115,7 @@ export async function runCampaign({ scenario, from, count, jobs, scenarios, onPr
   const size = Math.max(1, Math.min(BATCH_SEEDS, Math.ceil(count / jobs)));
   const work = async (run: (batch: Batch) => Promise<BatchResult>) => {
     while (next < from + count && failures.length === 0) {
-      const batch = { scenario, from: next, count: Math.min(size, from + count - next) };
+      const batch = { scenario, from: next, count: Math.min(size, from + count - next), rounds };
       next += batch.count;
       const result = await run(batch);
       passed += result.passed;

@@ -3,7 +3,9 @@ import { simulateCommand } from './command.ts';
 import type { Scenario } from './scenarios.ts';
 import { writeAheadLog } from './write-ahead-log.ts';
 
+let runs = 0;
 const scenarios: Record<string, Scenario> = {
+  moody: { about: 'Each run is another.', world: async (sim) => sim.note('world', `run ${++runs}`) },
   good: { about: 'A log.', world: (sim) => writeAheadLog(sim) },
   bad: { about: 'A log with a bug.', world: (sim) => writeAheadLog(sim, 'no checksum') },
   broken: {
@@ -58,6 +60,18 @@ describe('the simulate command', () => {
     expect(stderr).toMatch(/^good: \d+\.\d ms of CPU a seed in the median, \d+\.\d at best$/m);
   });
 
+  it('runs seeds several times and finds the same', async () => {
+    const once = await run('--scenario', 'good', '--seeds', '30');
+    const thrice = await run('--scenario', 'good', '--seeds', '30', '--rounds', '3');
+    expect(thrice).toMatchObject({ code: 0, stdout: once.stdout });
+  });
+
+  it('tells of a seed whose second run is another', async () => {
+    const { code, stdout } = await run('--scenario', 'moody', '--seeds', '2', '--rounds', '2');
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/seed 1: Error: its trace hash was \w{16}, and is \w{16} in round 2: something does not come from the seed/);
+  });
+
   it("keeps a scenario's own limits", async () => {
     expect(await run('--scenario', 'broken', '--seeds', '3')).toMatchObject({
       code: 1,
@@ -70,6 +84,7 @@ describe('the simulate command', () => {
     ['an unknown scenario', ['--scenario', 'x'], 'there is no scenario x'],
     ['a count that is none', ['--scenario', 'good', '--seeds', '1.5'], '--seeds is 1.5; it must be an integer from 1 up to 4294967295'],
     ['no seeds', ['--scenario', 'good', '--seeds', '0'], '--seeds is 0'],
+    ['no rounds', ['--scenario', 'good', '--rounds', '0'], '--rounds is 0'],
     ['an unknown option', ['--speed', '9'], "Unknown option '--speed'"],
   ])('ends with 2 for %s, and says how it is used', async (_, args, reason) => {
     const { code, stdout, stderr } = await run(...args);

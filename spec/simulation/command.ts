@@ -12,7 +12,7 @@ export interface Surroundings {
 }
 
 /**
- * `npm run simulate -- --scenario NAME [--seeds N] [--from N] [--seed N]`: runs seeds of a scenario. Progress goes to stderr, the result to stdout.
+ * `npm run simulate -- --scenario NAME [--seeds N] [--from N] [--seed N] [--rounds N]`: runs seeds of a scenario. Progress goes to stderr, the result to stdout.
  *
  * @returns the exit code: 0 when all seeds pass, 1 when one fails, 2 when the usage is wrong.
  */
@@ -36,6 +36,8 @@ function usageOf(scenarios: Surroundings['scenarios']): string {
   --from N    the first of them (default 1)
   --seed N    one seed only: replays it and prints its timeline
   --jobs N    processes (default: one for each core)
+  --rounds N  runs each seed N times (default 1): its traces must be the same, and
+              it costs what its cheapest run does, which least else disturbs
 
 Scenarios:
 ${known.join('\n')}
@@ -48,11 +50,15 @@ interface Options {
   readonly seeds: number;
   readonly from: number;
   readonly jobs: number;
+  readonly rounds: number;
 }
 
 function optionsOf(args: readonly string[], scenarios: Surroundings['scenarios']): Options {
   const text = { type: 'string' } as const;
-  const { values } = parseArgs({ args: [...args], options: { scenario: text, seeds: text, seed: text, from: text, jobs: text } });
+  const { values } = parseArgs({
+    args: [...args],
+    options: { scenario: text, seeds: text, seed: text, from: text, jobs: text, rounds: text },
+  });
   const { scenario } = values;
   if (scenario === undefined) throw new Error('--scenario is missing');
   if (!Object.hasOwn(scenarios, scenario)) throw new Error(`there is no scenario ${scenario}`);
@@ -63,6 +69,7 @@ function optionsOf(args: readonly string[], scenarios: Surroundings['scenarios']
     seed: values.seed === undefined ? null : countOf('--seed', values.seed, 0),
     from: countOf('--from', values.from ?? '1', 0),
     jobs: values.jobs === undefined ? (seeds < FEW_SEEDS ? 1 : availableParallelism()) : countOf('--jobs', values.jobs, 1),
+    rounds: countOf('--rounds', values.rounds ?? '1', 1),
   };
 }
 
@@ -90,7 +97,7 @@ async function replay(scenario: string, seed: number, { scenarios, stdout }: Sur
   }
 }
 
-async function campaign({ scenario, seeds, from, jobs }: Options, { scenarios, stdout, stderr }: Surroundings): Promise<0 | 1> {
+async function campaign({ scenario, seeds, from, jobs, rounds }: Options, { scenarios, stdout, stderr }: Surroundings): Promise<0 | 1> {
   const startMs = performance.now();
   let toldMs = startMs;
   const rate = (passed: number) => `${Math.round((passed / (performance.now() - startMs)) * 1000)} seeds/s`;
@@ -99,7 +106,7 @@ async function campaign({ scenario, seeds, from, jobs }: Options, { scenarios, s
     toldMs = performance.now();
     stderr.write(`${scenario}: ${passed} of ${seeds} seeds, ${rate(passed)}\n`);
   };
-  const { passed, steps, hash, cpuMs, failure } = await runCampaign({ scenario, from, count: seeds, jobs, scenarios, onProgress });
+  const { passed, steps, hash, cpuMs, failure } = await runCampaign({ scenario, from, count: seeds, jobs, rounds, scenarios, onProgress });
   stderr.write(`${scenario}: ${passed} seeds pass, ${rate(passed)}, ${jobs} processes\n`);
   const [best, median] = [cpuMs[0], cpuMs[cpuMs.length >> 1]];
   if (best !== undefined && median !== undefined) {
