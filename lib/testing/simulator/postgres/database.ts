@@ -263,7 +263,7 @@ function keyPart(table: SimTable, row: SimRow): SimRow {
   return part;
 }
 
-/** `values` itself when nothing is left out: stores under names that are computed cost most of what a change does. */
+/** `values` itself when nothing is left out, so nobody may change it any more: stores under names that are computed cost most of what a change does. */
 function wholeRow(table: SimTable, values: SimRow): SimRow {
   const { columns } = table.shape;
   if (columns.every(({ name }) => values[name] !== undefined)) return values;
